@@ -1,0 +1,203 @@
+// Package pkg holds only this test: the floor plan of the house, executed.
+package pkg
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// rooms says, for each room, which rooms it may look into. A room that is not
+// listed may not exist; a room below may never look up, and nobody looks across
+// the river.
+//
+//	roof        server
+//	doors       ingest   web
+//	engine      engine
+//	state       live     hub     store
+//	rules       seal     wire
+//	words       track
+//	ground      geo
+//	------------ the wire ------------
+//	far bank    client ► wire seal track geo     tui, load ► client geo track
+var rooms = map[string]string{
+	"geo":   "",
+	"track": "geo",
+
+	"seal": "track geo",
+	"wire": "track geo",
+
+	"live":            "track geo",
+	"hub":             "track geo",
+	"store":           "track geo",
+	"store/sqlite":    "store track geo",
+	"store/storetest": "store track geo",
+
+	"engine": "live hub store seal wire track geo",
+
+	"ingest": "engine live hub store seal wire track geo",
+	"web":    "engine live hub store seal wire track geo",
+
+	"server": "ingest web engine store/sqlite store live hub seal wire track geo",
+
+	"client": "wire seal track geo",
+	"tui":    "client track geo",
+	"load":   "client track geo",
+}
+
+// doors says which room may import a third-party module. Test files may use more;
+// see testDoors.
+var doors = map[string]string{
+	"golang.org/x/crypto":                     "seal",
+	"golang.org/x/sys":                        "ingest store/sqlite",
+	"golang.org/x/net":                        "client",
+	"golang.org/x/sync":                       "server ingest web engine client load",
+	"modernc.org/sqlite":                      "store/sqlite",
+	"github.com/valyala/fasthttp":             "web",
+	"github.com/gobwas/ws":                    "web client",
+	"github.com/VictoriaMetrics/metrics":      "web",
+	"github.com/HdrHistogram/hdrhistogram-go": "load",
+	"github.com/skip2/go-qrcode":              "tui",
+	"charm.land/bubbletea/v2":                 "tui",
+	"charm.land/lipgloss/v2":                  "tui",
+	"charm.land/bubbles/v2":                   "tui",
+	"github.com/charmbracelet/x/ansi":         "tui",
+	"github.com/charmbracelet/x/term":         "tui",
+	"github.com/charmbracelet/colorprofile":   "tui",
+	"github.com/mattn/go-runewidth":           "tui",
+	"github.com/klauspost/compress":           "store/sqlite",
+	"github.com/spf13/cobra":                  "cmd",
+	"github.com/spf13/pflag":                  "cmd",
+	"golang.org/x/term":                       "tui cmd",
+}
+
+// testDoors are modules for tests only.
+var testDoors = []string{
+	"github.com/makiuchi-d/gozxing",
+	"github.com/creack/pty",
+	"github.com/charmbracelet/x/vt",
+	"github.com/rogpeppe/go-internal",
+}
+
+func TestFloorPlan(t *testing.T) {
+	seen := map[string]bool{}
+	walk(t, ".", func(file, room string, imports []string) {
+		seen[room] = true
+		allowed, listed := rooms[room]
+		if !listed {
+			t.Errorf("%s: room %q is not on the floor plan", file, room)
+			return
+		}
+		for _, imp := range imports {
+			if to, ours := strings.CutPrefix(imp, "tracker/pkg/"); ours {
+				if !mayEnter(room, allowed, to, strings.HasSuffix(file, "_test.go")) {
+					t.Errorf("%s: room %q may not look into %q", file, room, to)
+				}
+				continue
+			}
+			checkDoor(t, file, room, imp)
+		}
+	})
+	for room := range rooms {
+		if !seen[room] {
+			t.Errorf("room %q is on the floor plan but not in the house", room)
+		}
+	}
+}
+
+// mayEnter lets tests of the far bank start a real server to talk to, and tests of
+// doors a real store: a test is a visitor, not a wall.
+func mayEnter(room, allowed, to string, test bool) bool {
+	for _, a := range strings.Fields(allowed) {
+		if a == to || strings.HasPrefix(to, a+"/") && a != "store" {
+			return true
+		}
+	}
+	return to == room || strings.HasPrefix(to, room+"/") || strings.HasPrefix(room, to+"/") || test
+}
+
+func TestCommandsUseTheirOwnBank(t *testing.T) {
+	banks := map[string]string{
+		"trackerd":   "server",
+		"trackctl":   "client tui load track geo seal wire",
+		"trackbench": "client load track geo seal wire",
+	}
+	walk(t, "../cmd", func(file, room string, imports []string) {
+		name := strings.Split(room, "/")[0]
+		for _, imp := range imports {
+			if to, ours := strings.CutPrefix(imp, "tracker/pkg/"); ours {
+				if !mayEnter("cmd", banks[name], to, strings.HasSuffix(file, "_test.go")) {
+					t.Errorf("%s: command %q may not look into %q", file, name, to)
+				}
+				continue
+			}
+			checkDoor(t, file, "cmd", imp)
+		}
+	})
+}
+
+func checkDoor(t *testing.T, file, room, imp string) {
+	t.Helper()
+	if !strings.Contains(strings.Split(imp, "/")[0], ".") || strings.HasPrefix(imp, "tracker/") {
+		return // standard library, or our commands
+	}
+	for module, owners := range doors {
+		if imp != module && !strings.HasPrefix(imp, module+"/") {
+			continue
+		}
+		for _, o := range strings.Fields(owners) {
+			if room == o || strings.HasPrefix(room, o+"/") {
+				return
+			}
+		}
+		if !strings.HasSuffix(file, "_test.go") {
+			t.Errorf("%s: %s comes in through room %s, not %s", file, module, owners, room)
+		}
+		return
+	}
+	for _, module := range testDoors {
+		if strings.HasPrefix(imp, module) && strings.HasSuffix(file, "_test.go") {
+			return
+		}
+	}
+	t.Errorf("%s: module %s has no door", file, imp)
+}
+
+func walk(t *testing.T, root string, visit func(file, room string, imports []string)) {
+	t.Helper()
+	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(file, ".go") || strings.Contains(file, "testdata") {
+			return err
+		}
+		rel, err := filepath.Rel(root, file)
+		if err != nil {
+			return err
+		}
+		room := path.Dir(filepath.ToSlash(rel))
+		if room == "." {
+			return nil
+		}
+		ast, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		var imports []string
+		for _, spec := range ast.Imports {
+			imp, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			imports = append(imports, imp)
+		}
+		visit(file, room, imports)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
