@@ -1,0 +1,265 @@
+package engine
+
+import (
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"strings"
+	"time"
+
+	"tracker/pkg/seal"
+	"tracker/pkg/store"
+	"tracker/pkg/track"
+)
+
+// registry knows every device and every credential by heart, in records without
+// pointers, so that a million of them are one thing to the garbage collector and
+// no datagram ever waits for the database. Whoever calls it holds Engine.mu.
+//
+//	wire id ──► creds[i] ──► devices[j] ──► names[...]
+//
+// Roots are kept wrapped, as the database has them; see Engine.WithRoot.
+type registry struct {
+	devices segments[deviceRec]
+	creds   segments[credRec]
+	names   []byte // what deviceRec.name points into
+	dead    int    // bytes of names that no device uses any more
+
+	byID   map[track.DeviceID]uint32 // stable id -> devices
+	byWire map[track.DeviceID]uint32 // provisioned wire id -> creds
+	byName map[uint64]uint32         // hash of the name -> devices, unless revoked
+	twins  map[string]uint32         // names whose hash was taken by another name
+
+	// alias holds the wire ids of credentials with rotating ids, for the windows
+	// around now; see rotating.go.
+	alias map[track.DeviceID]alias
+
+	// denied holds the epochs that an operator struck out, by credential. A list is
+	// replaced, never changed: sessions share it.
+	denied map[track.DeviceID][]uint32
+
+	freeCreds []uint32
+	active    int
+	seed      maphash.Seed
+}
+
+type deviceRec struct {
+	id      track.DeviceID
+	name    uint32 // offset in names
+	nameLen uint16
+	alarms  AlarmSet
+	created uint32 // unix seconds
+	revoked uint32 // unix seconds, 0 = not
+	cred    uint32 // newest credential + 1, 0 = none
+}
+
+type credRec struct {
+	id      track.DeviceID
+	device  uint32
+	next    uint32 // next older credential of the device + 1, 0 = last
+	created uint32
+	expires uint32 // 0 = never
+	floor   uint32 // lowest epoch that may open a new session
+	live    [2]Live
+	wrapped [48]byte
+	suite   seal.Suite
+	flags   seal.EnrolFlags
+	used    bool
+}
+
+// Live is what the store remembers of one epoch: the highest packet id that was
+// kept. Known tells it from an epoch 0 that never was.
+type Live struct {
+	Epoch, MaxPID uint32
+	Known         bool
+}
+
+func newRegistry() *registry {
+	return &registry{
+		byID:   map[track.DeviceID]uint32{},
+		byWire: map[track.DeviceID]uint32{},
+		byName: map[uint64]uint32{},
+		twins:  map[string]uint32{},
+		alias:  map[track.DeviceID]alias{},
+		denied: map[track.DeviceID][]uint32{},
+		seed:   maphash.MakeSeed(),
+	}
+}
+
+func (r *registry) addDevice(d *store.Device) {
+	i := r.devices.push(deviceRec{id: d.ID, created: seconds(d.Created), revoked: seconds(d.Revoked)})
+	r.byID[d.ID] = i
+	rec := r.devices.at(i)
+	r.setName(rec, d.Name)
+	if rec.revoked == 0 {
+		r.active++
+		r.indexName(d.Name, i)
+	}
+}
+
+func (r *registry) addCred(c *store.Credential) error {
+	dev, ok := r.byID[c.Device]
+	if !ok {
+		return fmt.Errorf("credential %s: device %s: %w", c.ID, c.Device, track.ErrNotFound)
+	}
+	d := r.devices.at(dev)
+	rec := credRec{
+		id: c.ID, device: dev, next: d.cred, created: seconds(c.Created), expires: seconds(c.Expires),
+		floor: c.MinEpoch, wrapped: c.Wrapped, suite: seal.Suite(c.Suite), flags: seal.EnrolFlags(c.Flags), used: true,
+	}
+	var i uint32
+	if n := len(r.freeCreds); n > 0 {
+		i, r.freeCreds = r.freeCreds[n-1], r.freeCreds[:n-1]
+		*r.creds.at(i) = rec
+	} else {
+		i = r.creds.push(rec)
+	}
+	d.cred = i + 1
+	r.byWire[c.ID] = i
+	return nil
+}
+
+// dropCred forgets a credential: its datagrams are those of a stranger from now on.
+func (r *registry) dropCred(i uint32) {
+	c := r.creds.at(i)
+	link := &r.devices.at(c.device).cred
+	for *link != 0 && *link-1 != i {
+		link = &r.creds.at(*link - 1).next
+	}
+	if *link != 0 {
+		*link = c.next
+	}
+	delete(r.byWire, c.id)
+	delete(r.denied, c.id)
+	r.dropAliases(i)
+	*c = credRec{}
+	r.freeCreds = append(r.freeCreds, i)
+}
+
+// credsOf calls fn for the credentials of a device, newest first.
+func (r *registry) credsOf(d *deviceRec, fn func(i uint32, c *credRec)) {
+	for link := d.cred; link != 0; {
+		i := link - 1
+		c := r.creds.at(i)
+		link = c.next
+		fn(i, c)
+	}
+}
+
+func (r *registry) device(id track.DeviceID) (*deviceRec, error) {
+	i, ok := r.byID[id]
+	if !ok {
+		return nil, fmt.Errorf("device %s: %w", id, track.ErrNotFound)
+	}
+	return r.devices.at(i), nil
+}
+
+// find resolves what a person types: the 12 digits of an id, or a name.
+func (r *registry) find(ref string) (*deviceRec, error) {
+	if id, err := track.ParseDeviceID(ref); err == nil {
+		if i, ok := r.byID[id]; ok {
+			return r.devices.at(i), nil
+		}
+	}
+	if i, ok := r.lookupName(ref); ok {
+		return r.devices.at(i), nil
+	}
+	return nil, fmt.Errorf("device %q: %w", ref, track.ErrNotFound)
+}
+
+func (r *registry) nameOf(d *deviceRec) []byte {
+	return r.names[d.name : d.name+uint32(d.nameLen)]
+}
+
+func (r *registry) setName(d *deviceRec, name string) {
+	r.dead += int(d.nameLen)
+	d.name, d.nameLen = uint32(len(r.names)), uint16(len(name))
+	r.names = append(r.names, name...)
+	if r.dead > 1<<20 && r.dead > len(r.names)/2 {
+		r.packNames()
+	}
+}
+
+func (r *registry) packNames() {
+	packed := make([]byte, 0, len(r.names)-r.dead)
+	for i := range r.devices.len() {
+		d := r.devices.at(uint32(i))
+		name := r.nameOf(d)
+		d.name = uint32(len(packed))
+		packed = append(packed, name...)
+	}
+	r.names, r.dead = packed, 0
+}
+
+func (r *registry) lookupName(name string) (uint32, bool) {
+	if i, ok := r.twins[name]; ok {
+		return i, true
+	}
+	i, ok := r.byName[maphash.String(r.seed, name)]
+	if !ok || string(r.nameOf(r.devices.at(i))) != name {
+		return 0, false
+	}
+	return i, true
+}
+
+func (r *registry) indexName(name string, i uint32) {
+	h := maphash.String(r.seed, name)
+	if j, taken := r.byName[h]; taken && j != i {
+		r.twins[strings.Clone(name)] = i
+		return
+	}
+	r.byName[h] = i
+}
+
+func (r *registry) unindexName(name string) {
+	if _, ok := r.twins[name]; ok {
+		delete(r.twins, name)
+		return
+	}
+	delete(r.byName, maphash.String(r.seed, name))
+}
+
+// segments is a slice that grows without copying: record i stays where it is.
+type segments[T any] struct {
+	segs [][]T
+	n    int
+}
+
+const segmentLen = 1 << 13 // records, some hundred kilobytes
+
+func (s *segments[T]) push(v T) uint32 {
+	if s.n%segmentLen == 0 {
+		s.segs = append(s.segs, make([]T, 0, segmentLen))
+	}
+	last := &s.segs[len(s.segs)-1]
+	*last = append(*last, v)
+	s.n++
+	return uint32(s.n - 1)
+}
+
+func (s *segments[T]) at(i uint32) *T { return &s.segs[i/segmentLen][i%segmentLen] }
+func (s *segments[T]) len() int       { return s.n }
+
+func seconds(t time.Time) uint32 {
+	if t.IsZero() {
+		return 0
+	}
+	return uint32(t.Unix())
+}
+
+func fromSeconds(s uint32) time.Time {
+	if s == 0 {
+		return time.Time{}
+	}
+	return time.Unix(int64(s), 0).UTC()
+}
+
+// sortedIDs are the stable ids in order, for paging.
+func (r *registry) sortedIDs() []track.DeviceID {
+	ids := make([]track.DeviceID, 0, r.devices.len())
+	for i := range r.devices.len() {
+		ids = append(ids, r.devices.at(uint32(i)).id)
+	}
+	slices.Sort(ids)
+	return ids
+}
