@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"bytes"
 	"crypto/fips140"
 	"crypto/hmac"
 	"crypto/rand"
@@ -78,8 +79,8 @@ const (
 // under FIPS it is used all the same, as only it counts as approved.
 func mac(key *[32]byte, msg []byte) [32]byte {
 	if fips140.Enabled() {
-		h := hmac.New(sha256.New, key[:])
-		h.Write(msg)
+		h := hmac.New(sha256.New, bytes.Clone(key[:])) // clones keep the callers' arrays off the heap
+		h.Write(bytes.Clone(msg))
 		return [32]byte(h.Sum(nil))
 	}
 	var b [macBlock + macMost]byte

@@ -14,8 +14,9 @@ import (
 // value is ready. It never keeps what it is given, except that keys of suite 2 stay
 // in its cache until others displace them.
 type Opener struct {
-	one chacha
-	two *gcmCache
+	one  chacha
+	two  *gcmCache
+	head [HeaderLen]byte // of Seal
 }
 
 // Open verifies a whole datagram under the key of its epoch and appends the body to
@@ -82,14 +83,8 @@ func Seal(dst []byte, h Header, keys *Keys, body []byte) ([]byte, error) {
 	if aead.NonceSize() == 0 {
 		return dst, fmt.Errorf("seal: %w", errNoCipher)
 	}
-	var zero [HeaderLen]byte
-	at := len(dst)
-	dst = append(dst, zero[:]...)
-	putHeader(dst[at:], 0, h)
-	// The header may move while the box grows behind it, so the cipher reads a copy.
-	var head [HeaderLen]byte
-	copy(head[:], dst[at:])
-	return aead.Seal(dst, head[2:], body, head[:]), nil
+	putHeader(o.head[:], 0, h)
+	return aead.Seal(append(dst, o.head[:]...), o.head[2:], body, o.head[:]), nil
 }
 
 // gcmCache remembers expanded AES keys, direct-mapped: a key is random, so its
