@@ -59,10 +59,11 @@ type Store interface {
 	// the writer, and memory is bounded whatever the range.
 	History(ctx context.Context, q Query, yield func(f *track.Fix, ext []byte) error) error
 
-	// Latest calls yield once for each device that ever sent a place, with its newest
-	// fix by Time that has one; for a device that never did, its newest heartbeat.
-	// In no particular order. The fix is only good during the call. Meant for the start: what is appended
-	// meanwhile may be missing.
+	// Latest calls yield for each device with its newest fix by Time that has a place,
+	// and then, if the device sent a newer heartbeat, with that one too. Devices come
+	// in no particular order. The fix is only good during the call, and its TLVs are
+	// not there (ExtLen is 0). Meant for the start: what is appended meanwhile may be
+	// missing.
 	Latest(ctx context.Context, yield func(*track.Fix) error) error
 
 	// Floors calls yield for each credential's two newest epochs that fixes were
