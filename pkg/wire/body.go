@@ -19,7 +19,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 
 	"tracker/pkg/geo"
 	"tracker/pkg/track"
@@ -360,11 +359,4 @@ func appendParts(dst []byte, f *track.Fix, p byte) ([]byte, error) {
 		dst = append(dst, byte(f.Time%1000/subMillis))
 	}
 	return dst, nil
-}
-
-// grow makes room for n more fixes at the end of b and returns where they start.
-func grow(b *track.Batch, n int) int {
-	start := len(b.Fixes)
-	b.Fixes = slices.Grow(b.Fixes, n)[:start+n]
-	return start
 }

@@ -48,6 +48,8 @@ var tlvLen = [...]int{TLVPad: -1, TLVSource: 1, TLVSatellites: 1, TLVEvent: 1, T
 	TLVSupply: 2, TLVOdometer: 4, TLVVerticalAcc: 1, TLVText: -1, TLVEllipsoid: 4, TLVCell: cellLen,
 	TLVQueued: 2, TLVFirmware: 4}
 
+const maxTLV = 255 // bytes of value
+
 // TLVs walks over raw TLVs. Values are slices of raw. It stops where a TLV ends
 // early, which never happens with what DecodeBody kept.
 func TLVs(raw []byte) iter.Seq2[TLVType, []byte] {
@@ -99,10 +101,17 @@ func checkTLVs(raw []byte) (event track.Event, err error) {
 	return event, nil
 }
 
-// AppendTLV appends one TLV. A value of more than 255 bytes does not fit and is cut
-// there; only text and padding can be that long.
+// AppendTLV appends one TLV. A value of more than 255 bytes does not fit and is cut,
+// text before the character that would be torn apart; only text and padding can be
+// that long.
 func AppendTLV(dst []byte, t TLVType, value []byte) []byte {
-	value = value[:min(len(value), 255)]
+	if len(value) > maxTLV {
+		cut := maxTLV
+		for t == TLVText && cut > maxTLV-utf8.UTFMax && !utf8.RuneStart(value[cut]) {
+			cut--
+		}
+		value = value[:cut]
+	}
 	dst = append(dst, byte(t), byte(len(value)))
 	return append(dst, value...)
 }

@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"tracker/pkg/geo"
 	"tracker/pkg/track"
@@ -34,6 +35,13 @@ func decodeTrail(b *track.Batch, newest *track.Fix, p byte, rest []byte) ([]byte
 		newer = f
 	}
 	return r.rest, nil
+}
+
+// grow makes room for n more fixes at the end of b and returns where they start.
+func grow(b *track.Batch, n int) int {
+	start := len(b.Fixes)
+	b.Fixes = slices.Grow(b.Fixes, n)[:start+n]
+	return start
 }
 
 // reader takes a trail apart. The first error stays.
