@@ -74,29 +74,31 @@ func Around(p Point, d Meters) Box {
 		d = 0
 	}
 	r := float64(d/EarthRadius) * 180 / math.Pi
-	lat := p.LatDeg()
-	south, north := lat-r, lat+r
-	if south <= -90 || north >= 90 {
-		return Box{e7floor(max(south, -90)), -MaxLon, e7ceil(min(north, 90)), MaxLon}
+	lat, lon := p.LatDeg(), p.LonDeg()
+	box := Box{outward(lat-r, -1, MaxLat), -MaxLon, outward(lat+r, 1, MaxLat), MaxLon}
+	if lat-r <= -90 || lat+r >= 90 {
+		return box
 	}
 	// The widest point of the circle lies polewards of its centre:
 	// sin(dlon) = sin(r) / cos(lat).
 	s := math.Sin(r*math.Pi/180) / math.Cos(lat*math.Pi/180)
 	if s >= 1 {
-		return Box{e7floor(south), -MaxLon, e7ceil(north), MaxLon}
+		return box
 	}
 	dlon := math.Asin(s) * 180 / math.Pi
-	if dlon >= 180 {
-		return Box{e7floor(south), -MaxLon, e7ceil(north), MaxLon}
-	}
-	return Box{
-		e7floor(south), e7floor(WrapLon(p.LonDeg() - dlon)),
-		e7ceil(north), e7ceil(WrapLon(p.LonDeg() + dlon)),
-	}
+	box.West = outward(WrapLon(lon-dlon), -1, MaxLon)
+	box.East = outward(WrapLon(lon+dlon), 1, MaxLon)
+	return box
 }
 
-func e7floor(deg float64) int32 { return int32(max(math.Floor(deg*E7)-1, -1800000000)) }
-func e7ceil(deg float64) int32  { return int32(min(math.Ceil(deg*E7)+1, 1800000000)) }
+// outward rounds degrees in that direction and one step further, against the errors
+// of the sines, but not off the globe.
+func outward(deg float64, dir int, limit float64) int32 {
+	if dir < 0 {
+		return int32(max(math.Floor(deg*E7)-1, -limit))
+	}
+	return int32(min(math.Ceil(deg*E7)+1, limit))
+}
 
 func (b Box) String() string {
 	return fmt.Sprintf("%.5f,%.5f,%.5f,%.5f",
