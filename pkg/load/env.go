@@ -1,0 +1,205 @@
+package load
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+)
+
+// Env is the machine that a result was taken on. What a system does not tell is
+// absent, never guessed.
+type Env struct {
+	Fingerprint string   `json:"fingerprint"` // of what does not change from run to run
+	OS          string   `json:"os"`
+	CPU         string   `json:"cpu,omitempty"`
+	Cores       int      `json:"cores"`
+	CgroupMax   string   `json:"cgroup_cpu_max,omitempty"`
+	Kernel      string   `json:"kernel,omitempty"`
+	Clocksource string   `json:"clocksource,omitempty"`
+	Virt        string   `json:"virt,omitempty"`
+	TCPCC       string   `json:"tcp_cc,omitempty"`
+	RmemMax     *int64   `json:"rmem_max,omitempty"`
+	Nofile      *int64   `json:"nofile,omitempty"`
+	GoMaxProcs  int      `json:"gomaxprocs"`
+	GOGC        int      `json:"gogc"`
+	StealPct    *float64 `json:"steal_pct,omitempty"` // of all CPU time during the run
+	PSI         *float64 `json:"psi_cpu_some_avg60,omitempty"`
+	Throttled   *int64   `json:"throttled,omitempty"`         // periods, during the run
+	TCPRetrans  *int64   `json:"tcp_retrans,omitempty"`       // segments, during the run
+	UDPErrors   *int64   `json:"udp_rcvbuf_errors,omitempty"` // datagrams, whole machine, during the run
+	Overflows   *int64   `json:"listen_overflows,omitempty"`
+}
+
+// Vitals is a reading of the machine's counters; two of them tell a run.
+type Vitals struct {
+	steal, total *int64 // jiffies
+	throttled    *int64
+	retrans      *int64
+	udpErrors    *int64
+	overflows    *int64
+}
+
+// ReadVitals reads the counters now.
+func ReadVitals() Vitals {
+	v := Vitals{
+		throttled: keyed("/sys/fs/cgroup/cpu.stat", "nr_throttled"),
+		retrans:   netstat("/proc/net/snmp", "Tcp", "RetransSegs"),
+		udpErrors: netstat("/proc/net/snmp", "Udp", "RcvbufErrors"),
+		overflows: netstat("/proc/net/netstat", "TcpExt", "ListenOverflows"),
+	}
+	v.steal, v.total = jiffies()
+	return v
+}
+
+// Describe tells the machine and what it did between two readings.
+func Describe(before, after Vitals) Env {
+	gogc := debug.SetGCPercent(100)
+	debug.SetGCPercent(gogc)
+	e := Env{
+		OS: runtime.GOOS + "/" + runtime.GOARCH, Cores: runtime.NumCPU(), GoMaxProcs: runtime.GOMAXPROCS(0), GOGC: gogc,
+		CPU:         cpuModel(),
+		CgroupMax:   line("/sys/fs/cgroup/cpu.max"),
+		Kernel:      line("/proc/sys/kernel/osrelease"),
+		Clocksource: line("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+		Virt:        line("/sys/hypervisor/type"),
+		TCPCC:       line("/proc/sys/net/ipv4/tcp_congestion_control"),
+		RmemMax:     number(line("/proc/sys/net/core/rmem_max")),
+		Nofile:      openFiles(),
+		PSI:         pressure(),
+		Throttled:   minus(after.throttled, before.throttled),
+		TCPRetrans:  minus(after.retrans, before.retrans),
+		UDPErrors:   minus(after.udpErrors, before.udpErrors),
+		Overflows:   minus(after.overflows, before.overflows),
+	}
+	if e.Virt == "" && bytes.Contains(file("/proc/cpuinfo"), []byte("hypervisor")) {
+		e.Virt = "guest"
+	}
+	if steal, total := minus(after.steal, before.steal), minus(after.total, before.total); total != nil && *total > 0 {
+		pct := 100 * float64(*steal) / float64(*total)
+		e.StealPct = &pct
+	}
+	e.Fingerprint = e.fingerprint()
+	return e
+}
+
+// fingerprint sums up what must be equal for two results to be comparable.
+func (e *Env) fingerprint() string {
+	sum := sha256.Sum256([]byte(strings.Join([]string{
+		e.OS, e.CPU, strconv.Itoa(e.Cores), e.CgroupMax, e.Kernel, e.Clocksource, e.Virt, e.TCPCC,
+		fmt.Sprint(e.GoMaxProcs, e.GOGC), runtime.Version(),
+	}, "\x00")))
+	return "sha256:" + hex.EncodeToString(sum[:8])
+}
+
+func file(path string) []byte {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+func line(path string) string {
+	first, _, _ := strings.Cut(string(file(path)), "\n")
+	return strings.TrimSpace(first)
+}
+
+func second(s string) string {
+	if f := strings.Fields(s); len(f) > 1 {
+		return f[1]
+	}
+	return ""
+}
+
+var pageSize = os.Getpagesize()
+
+func number(s string) *int64 {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return nil
+	}
+	return &n
+}
+
+func minus(a, b *int64) *int64 {
+	if a == nil || b == nil {
+		return nil
+	}
+	d := *a - *b
+	return &d
+}
+
+func cpuModel() string {
+	for l := range strings.Lines(string(file("/proc/cpuinfo"))) {
+		if k, v, ok := strings.Cut(l, ":"); ok && strings.TrimSpace(k) == "model name" {
+			return strings.TrimSpace(v)
+		}
+	}
+	return ""
+}
+
+// keyed reads "key value" lines.
+func keyed(path, key string) *int64 {
+	for l := range strings.Lines(string(file(path))) {
+		if f := strings.Fields(l); len(f) == 2 && f[0] == key {
+			return number(f[1])
+		}
+	}
+	return nil
+}
+
+// netstat reads the pairs of lines of /proc/net/snmp: names, then values.
+func netstat(path, proto, name string) *int64 {
+	var names []string
+	for l := range strings.Lines(string(file(path))) {
+		f := strings.Fields(l)
+		if len(f) == 0 || f[0] != proto+":" {
+			continue
+		}
+		if names == nil {
+			names = f
+			continue
+		}
+		for i := range names {
+			if names[i] == name && i < len(f) {
+				return number(f[i])
+			}
+		}
+	}
+	return nil
+}
+
+// jiffies are the time that the hypervisor took away, and all time.
+func jiffies() (steal, total *int64) {
+	f := strings.Fields(line("/proc/stat"))
+	if len(f) < 9 || f[0] != "cpu" {
+		return nil, nil
+	}
+	var sum int64
+	for _, s := range f[1:9] {
+		n := number(s)
+		if n == nil {
+			return nil, nil
+		}
+		sum += *n
+	}
+	return number(f[8]), &sum
+}
+
+// pressure is how much of the last minute somebody waited for a CPU, in percent.
+func pressure() *float64 {
+	for _, f := range strings.Fields(line("/proc/pressure/cpu")) {
+		if v, ok := strings.CutPrefix(f, "avg60="); ok {
+			if n, err := strconv.ParseFloat(v, 64); err == nil {
+				return &n
+			}
+		}
+	}
+	return nil
+}
