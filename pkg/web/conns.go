@@ -1,0 +1,175 @@
+package web
+
+import (
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// gate counts the connections of each address that have not shown a token yet, and
+// turns away those beyond the limit. One IPv6 customer has a /64, so that is what
+// counts as an address there.
+type gate struct {
+	limit int
+	mu    sync.Mutex
+	open  map[netip.Addr]int
+}
+
+func newGate(limit int) *gate { return &gate{limit: limit, open: map[netip.Addr]int{}} }
+
+func (g *gate) enter(a netip.Addr) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.open[a] >= g.limit {
+		return false
+	}
+	g.open[a]++
+	return true
+}
+
+func (g *gate) leave(a netip.Addr) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.open[a]--; g.open[a] <= 0 {
+		delete(g.open, a)
+	}
+}
+
+// source is the address that a connection counts for. What has none, such as a pipe
+// in a test, counts for the zero address.
+func source(a net.Addr) netip.Addr {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
+	if ip.Is6() {
+		p, _ := ip.Prefix(64) // 64 is always a length of an IPv6 prefix
+		return p.Addr()
+	}
+	return ip
+}
+
+// guarded is a listener whose connections pass the gate and are known to the server
+// until they close, so that a shutdown can end those that would not end themselves.
+type guarded struct {
+	net.Listener
+	w *Web
+}
+
+func (l *guarded) Accept() (net.Conn, error) {
+	for {
+		raw, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		c := &conn{Conn: raw, w: l.w, from: source(raw.RemoteAddr()), writeTimeout: l.w.cfg.WriteTimeout}
+		if !l.w.gate.enter(c.from) {
+			l.w.stats.gateRefused.Add(1)
+			_ = raw.Close()
+			continue
+		}
+		l.w.conns.add(c)
+		return c, nil
+	}
+}
+
+// conn is one connection of the door. Its writes carry a rolling deadline: a peer may
+// take as long as it likes, as long as it takes something.
+type conn struct {
+	net.Conn
+	w            *Web
+	from         netip.Addr
+	writeTimeout time.Duration
+	admitted     atomic.Bool
+	closed       atomic.Bool
+}
+
+// admit stops counting the connection as one of a stranger.
+func (c *conn) admit() {
+	if c.admitted.CompareAndSwap(false, true) {
+		c.w.gate.leave(c.from)
+	}
+}
+
+func (c *conn) Write(b []byte) (int, error) {
+	if err := c.Conn.SetWriteDeadline(time.Now().Add(c.writeTimeout)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(b)
+}
+
+// SetDeadline leaves the deadline of writes alone, which Write rolls on.
+func (c *conn) SetDeadline(t time.Time) error    { return c.Conn.SetReadDeadline(t) }
+func (c *conn) SetWriteDeadline(time.Time) error { return nil }
+
+func (c *conn) Close() error {
+	if c.closed.CompareAndSwap(false, true) {
+		c.admit()
+		c.w.conns.remove(c)
+	}
+	return c.Conn.Close()
+}
+
+// tcpOf finds the socket below a connection, for writev and for its options: nil when
+// something in between, such as TLS, has to see every byte. Other wrappers that have a
+// method NetConn pass writes on unchanged.
+func tcpOf(c net.Conn) *net.TCPConn {
+	for {
+		switch t := c.(type) {
+		case *net.TCPConn:
+			return t
+		case *tls.Conn:
+			return nil
+		case *conn:
+			c = t.Conn
+		case interface{ NetConn() net.Conn }:
+			c = t.NetConn()
+		default:
+			return nil
+		}
+	}
+}
+
+// connSet is every open connection of the server.
+type connSet struct {
+	mu   sync.Mutex
+	open map[*conn]struct{}
+}
+
+func (cs *connSet) add(c *conn) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if cs.open == nil {
+		cs.open = map[*conn]struct{}{}
+	}
+	cs.open[c] = struct{}{}
+}
+
+func (cs *connSet) remove(c *conn) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	delete(cs.open, c)
+}
+
+func (cs *connSet) len() int {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return len(cs.open)
+}
+
+// closeAll ends what is left.
+func (cs *connSet) closeAll() {
+	cs.mu.Lock()
+	left := make([]*conn, 0, len(cs.open))
+	for c := range cs.open {
+		left = append(left, c)
+	}
+	cs.mu.Unlock()
+	for _, c := range left {
+		_ = c.Close()
+	}
+}

@@ -1,0 +1,458 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha1"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/valyala/fasthttp"
+
+	"tracker/pkg/engine"
+	"tracker/pkg/geo"
+	"tracker/pkg/hub"
+	"tracker/pkg/track"
+)
+
+// session is one WebSocket. Two goroutines live in it:
+//
+//	reader   takes messages apart and hands over what they ask for
+//	writer   owns the watches: carries out what the reader hands over, pulls frames
+//	         from the hub, writes
+//
+// A client that stops reading stops the writer, and nobody else: its frames are the
+// hub's to drop. A client that asks faster than it may is read more slowly.
+type session struct {
+	w    *Web
+	c    *conn
+	who  engine.Identity
+	id   string // of the request that opened it
+	in   *frameReader
+	asks chan ask
+	wake chan struct{} // holds one: a watch has frames, or a ping is due
+
+	ctx  context.Context // over when the session ends; cause is a *closing
+	stop context.CancelCauseFunc
+
+	heard   atomic.Int64 // unix ns when the client last sent anything
+	pinged  atomic.Int64
+	pingDue atomic.Bool
+}
+
+// Why sessions end.
+var (
+	goingAway  = &closing{ws.StatusGoingAway, "the server is stopping"}
+	tokenEnded = &closing{closeToken, "the token expired or was revoked"}
+	tooSlow    = &closing{closeTooSlow, "nothing was taken for too long"}
+	wentSilent = &closing{ws.StatusPolicyViolation, "no answer to pings"}
+	ourFault   = &closing{ws.StatusInternalServerError, "internal error"}
+	clientLeft = &closing{ws.StatusNormalClosure, "bye"}
+	hungUp     = &closing{} // no close frame: nobody would read it
+)
+
+const (
+	closeWithin = time.Second            // for a client to answer our close
+	lastWords   = 250 * time.Millisecond // for it to take them
+)
+
+// stream upgrades a request to a WebSocket.
+func (w *Web) stream(rq *request) error {
+	h := &rq.http.Request.Header
+	key, err := checkUpgrade(h)
+	if err != nil {
+		rq.http.Response.Header.Set("Sec-WebSocket-Version", "13")
+		return err
+	}
+	if err := checkOrigin(h); err != nil {
+		return err
+	}
+	c, ok := rq.http.Conn().(*conn)
+	if !ok {
+		return errors.New("websocket on a connection that did not pass the gate")
+	}
+	who, id := rq.who, rq.id
+	rq.http.HijackSetNoResponse(true)
+	rq.http.SetStatusCode(fasthttp.StatusSwitchingProtocols) // for the statistics
+	rq.http.Hijack(func(buffered net.Conn) { w.open(c, buffered, key, who, id) })
+	return nil
+}
+
+// open starts the session of a connection that is now ours. It returns at once, so
+// that the HTTP server's buffers go back to it.
+func (w *Web) open(c *conn, buffered net.Conn, key string, who engine.Identity, id string) {
+	c.writeTimeout = w.cfg.StreamTimeout
+	early := drain(c, buffered)
+	s := &session{w: w, c: c, who: who, id: id, asks: make(chan ask, 8), wake: make(chan struct{}, 1)}
+	s.ctx, s.stop = context.WithCancelCause(context.Background())
+	var r io.Reader = c
+	if len(early) > 0 {
+		r = io.MultiReader(bytes.NewReader(early), c)
+	}
+	s.in = newFrameReader(r)
+	now := time.Now().UnixNano()
+	s.heard.Store(now)
+	s.pinged.Store(now)
+	if !w.sessions.add(s) {
+		_ = c.Close()
+		return
+	}
+	if tcp := tcpOf(c); tcp != nil {
+		// What the kernel holds for a slow viewer is old when it arrives, and not
+		// counted against anybody.
+		_ = tcp.SetWriteBuffer(sendBuffer)
+	}
+	if _, err := c.Write(upgradeReply(key)); err != nil {
+		s.end(hungUp)
+	}
+	w.stats.opened.Add(1)
+	go s.run()
+}
+
+const sendBuffer = 256 << 10
+
+// drain returns what the HTTP server read beyond the request: the reader gives its
+// buffer before it asks the connection, and the connection has no time left.
+func drain(c *conn, buffered net.Conn) []byte {
+	_ = c.SetReadDeadline(time.Unix(1, 0))
+	defer func() { _ = c.SetReadDeadline(time.Time{}) }()
+	var early []byte
+	b := make([]byte, 512)
+	for len(early) < maxHeader {
+		n, err := buffered.Read(b)
+		early = append(early, b[:n]...)
+		if err != nil {
+			break
+		}
+	}
+	return early
+}
+
+// checkUpgrade checks the handshake of RFC 6455, section 4.2.1.
+func checkUpgrade(h *fasthttp.RequestHeader) (key string, err error) {
+	key = string(h.Peek("Sec-WebSocket-Key"))
+	raw, bad := base64.StdEncoding.DecodeString(key)
+	switch {
+	case !h.ConnectionUpgrade() || !strings.EqualFold(string(h.Peek("Upgrade")), "websocket"):
+		err = errors.New("this is a WebSocket")
+	case string(h.Peek("Sec-WebSocket-Version")) != "13":
+		err = errors.New("want Sec-WebSocket-Version 13")
+	case bad != nil || len(raw) != 16:
+		err = errors.New("want a Sec-WebSocket-Key of 16 bytes")
+	default:
+		return key, nil
+	}
+	return "", fmt.Errorf("%w: %w", err, track.ErrInvalid)
+}
+
+// checkOrigin lets browsers connect only from pages of this very host; programs send
+// no Origin.
+func checkOrigin(h *fasthttp.RequestHeader) error {
+	origin := string(h.Peek("Origin"))
+	if origin == "" {
+		return nil
+	}
+	u, err := url.Parse(origin)
+	if err != nil || u.Host == "" || !strings.EqualFold(u.Host, string(h.Host())) {
+		return fmt.Errorf("origin %q is not this server: %w", origin, track.ErrDenied)
+	}
+	return nil
+}
+
+func upgradeReply(key string) []byte {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return []byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " +
+		base64.StdEncoding.EncodeToString(sum[:]) + "\r\n\r\n")
+}
+
+// run lives as long as the session.
+func (s *session) run() {
+	defer s.w.sessions.remove(s)
+	defer s.w.stats.closed.Add(1)
+	var reader sync.WaitGroup
+	reader.Go(func() { s.guard(s.read) })
+	s.guard(newWriter(s).run)
+	// The writer has said what there was to say. Give the client a moment to answer
+	// the close, so that a reset does not overtake it.
+	_ = s.c.SetReadDeadline(time.Now().Add(closeWithin))
+	reader.Wait()
+	_ = s.c.Close()
+}
+
+// guard ends the session, and only it, on a bug of ours.
+func (s *session) guard(fn func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.w.log.Error("panic in a session", "request", s.id, "err", p, "stack", string(debug.Stack()))
+			s.end(ourFault)
+		}
+	}()
+	fn()
+}
+
+// end closes the session for a reason. The first one counts.
+func (s *session) end(why *closing) {
+	s.stop(why)
+	// A writer that hangs in a write is let go; one that does not has the time to
+	// say why.
+	_ = s.c.Conn.SetWriteDeadline(time.Now().Add(lastWords))
+}
+
+// why tells the reason after ctx is over.
+func (s *session) why() *closing {
+	var c *closing
+	if errors.As(context.Cause(s.ctx), &c) {
+		return c
+	}
+	return ourFault
+}
+
+// tick is the sweeper's visit.
+func (s *session) tick(now time.Time) {
+	n := now.UnixNano()
+	if n-s.heard.Load() > int64(s.w.cfg.IdleTimeout) {
+		s.end(wentSilent)
+		return
+	}
+	if n-s.pinged.Load() >= int64(s.w.cfg.PingEvery) {
+		s.pinged.Store(n)
+		s.pingDue.Store(true)
+		s.poke()
+	}
+}
+
+// poke wakes the writer; it never blocks.
+func (s *session) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// ask is what the reader hands to the writer.
+type ask struct {
+	op      string
+	id      int64
+	query   hub.Query
+	resume  resumption
+	payload []byte // of a ping
+	err     error  // told to the client instead
+}
+
+type resumption struct{ epoch, seq uint64 }
+
+// Requests a client may make at once and over time; beyond that it is read more
+// slowly. Each may cost a walk over everything that is live.
+const (
+	askBurst  = 64
+	askPerSec = 20
+)
+
+// read takes messages until the client closes or the line breaks. After the session
+// ended it goes on for a moment, for the client's close.
+func (s *session) read() {
+	budget, last := float64(askBurst), time.Now()
+	for {
+		op, payload, err := s.in.next()
+		if err != nil {
+			s.end(asClosing(err))
+			return
+		}
+		if op == ws.OpClose {
+			s.end(clientLeft)
+			return
+		}
+		now := time.Now()
+		s.heard.Store(now.UnixNano())
+		a, ok := s.understand(op, payload)
+		if !ok || s.ctx.Err() != nil {
+			continue
+		}
+		budget = min(budget+now.Sub(last).Seconds()*askPerSec, askBurst) - 1
+		last = now
+		if budget < 0 {
+			s.pause(time.Second / askPerSec)
+		}
+		select {
+		case s.asks <- a:
+		case <-s.ctx.Done():
+		}
+	}
+}
+
+func (s *session) pause(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-s.ctx.Done():
+	}
+}
+
+func asClosing(err error) *closing {
+	var c *closing
+	if errors.As(err, &c) {
+		return c
+	}
+	return hungUp
+}
+
+// understand turns a message into something for the writer, if it is something.
+func (s *session) understand(op ws.OpCode, payload []byte) (ask, bool) {
+	switch op {
+	case ws.OpPong:
+		return ask{}, false
+	case ws.OpPing:
+		return ask{op: "pong", payload: payload}, true
+	}
+	a, err := s.parse(payload)
+	a.err = err
+	return a, true
+}
+
+// message is what a client sends.
+type message struct {
+	Op      string     `json:"op"`
+	ID      int64      `json:"id"`
+	All     bool       `json:"all"`
+	Devices []string   `json:"devices"`
+	BBox    *[]float64 `json:"bbox"`
+	Epoch   string     `json:"epoch"`
+	Seq     uint64     `json:"seq"`
+}
+
+func (s *session) parse(b []byte) (ask, error) {
+	var m message
+	if err := decodeStrict(b, &m); err != nil {
+		return ask{op: m.Op, id: m.ID}, fmt.Errorf("message: %v: %w", err, track.ErrInvalid)
+	}
+	a := ask{op: m.Op, id: m.ID}
+	var err error
+	switch m.Op {
+	case "ping", "unwatch":
+	case "watch", "area":
+		if a.query, err = s.query(&m); err == nil && m.Epoch != "" {
+			a.resume, err = parseResume(&m)
+		}
+	default:
+		err = fmt.Errorf("op %q: want watch, area, unwatch or ping: %w", m.Op, track.ErrInvalid)
+	}
+	return a, err
+}
+
+func parseResume(m *message) (resumption, error) {
+	epoch, err := strconv.ParseUint(m.Epoch, 16, 64)
+	if err != nil || len(m.Epoch) != 16 {
+		return resumption{}, fmt.Errorf("epoch %q: want 16 hex digits: %w", m.Epoch, track.ErrInvalid)
+	}
+	return resumption{epoch: epoch, seq: m.Seq}, nil
+}
+
+// query reads what is to be watched: exactly one of all, devices and bbox.
+func (s *session) query(m *message) (hub.Query, error) {
+	ways := 0
+	for _, given := range []bool{m.All, m.Devices != nil, m.BBox != nil} {
+		if given {
+			ways++
+		}
+	}
+	switch {
+	case ways != 1:
+		return hub.Query{}, fmt.Errorf("want one of all, devices and bbox: %w", track.ErrInvalid)
+	case m.All:
+		return hub.All(), nil
+	case m.BBox != nil:
+		b := *m.BBox
+		if len(b) != 4 {
+			return hub.Query{}, fmt.Errorf("bbox: want [S,W,N,E]: %w", track.ErrInvalid)
+		}
+		box, err := geo.BoxDeg(b[0], b[1], b[2], b[3])
+		if err != nil {
+			return hub.Query{}, fmt.Errorf("bbox: %v: %w", err, track.ErrInvalid)
+		}
+		return hub.Box(box), nil
+	}
+	return s.devicesQuery(m.Devices)
+}
+
+func (s *session) devicesQuery(refs []string) (hub.Query, error) {
+	if len(refs) == 0 || len(refs) > s.w.cfg.MaxDevices {
+		return hub.Query{}, fmt.Errorf("devices: want 1..%d of them: %w", s.w.cfg.MaxDevices, track.ErrInvalid)
+	}
+	ids := make([]track.DeviceID, len(refs))
+	for i, ref := range refs {
+		d, err := s.w.engine.Find(ref)
+		if err != nil {
+			return hub.Query{}, err
+		}
+		ids[i] = d.ID
+	}
+	return hub.Devices(ids...), nil
+}
+
+// sessionSet is every open WebSocket.
+type sessionSet struct {
+	mu     sync.Mutex
+	open   map[*session]struct{}
+	wg     sync.WaitGroup
+	ending *closing // set once: nobody comes in any more
+}
+
+func (ss *sessionSet) add(s *session) bool {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if ss.ending != nil {
+		return false
+	}
+	if ss.open == nil {
+		ss.open = map[*session]struct{}{}
+	}
+	ss.open[s] = struct{}{}
+	ss.wg.Add(1)
+	return true
+}
+
+func (ss *sessionSet) remove(s *session) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	delete(ss.open, s)
+	ss.wg.Done()
+}
+
+func (ss *sessionSet) list() []*session {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	out := make([]*session, 0, len(ss.open))
+	for s := range ss.open {
+		out = append(out, s)
+	}
+	return out
+}
+
+func (ss *sessionSet) endAll(why *closing) {
+	ss.mu.Lock()
+	ss.ending = why
+	ss.mu.Unlock()
+	for _, s := range ss.list() {
+		s.end(why)
+	}
+}
+
+func (ss *sessionSet) wait() { ss.wg.Wait() }
+
+func (ss *sessionSet) isEnding() bool {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	return ss.ending != nil
+}
