@@ -1,166 +1,262 @@
 // Package hub is who watches what, and how they are told.
+//
+//	Publish(fixes, moves)                                     one goroutine a door
+//	     │                                                    pulls for each viewer
+//	     ▼            match            pending     frames
+//	┌─ index ─┐  ─────────────►  stream ─[fix fix]─►[ ]─[ ]─[ ]◄── Viewer.Next
+//	│ all     │                  stream                 ▲   ▲◄──── Viewer.Next
+//	│ devices │                  stream     the slow one│   │
+//	│ boxes   │                    ▲                        └ bytes, made once
+//	└─────────┘                    │
+//	                             wheel: one frame a tick, streams spread over it
+//
+// All who watch the same thing, an equal Query, share a stream: a number, an epoch
+// and a count of fixes. The stream gathers fixes into frames and chains the recent
+// ones; a frame's bytes are made once for each Encoding, by the first viewer who
+// needs them.
+//
+// Publishing does nothing for a single viewer but waking those who wait. A viewer
+// walks the chain at its own pace, without a lock. What keeps up gets every fix. The
+// chain is cut at QueueBytes or Linger: who stands behind the cut has fallen behind,
+// costs nothing at all while it is stuck, and gets, when it comes back, the newest
+// fix of each device that changed, the count of what it is spared, and then what
+// follows. See catchup.go; the same way leads into a stream on the first day.
+//
+// A quiet stream sends each fix at once. One that gets many fixes in a tick, or finds
+// the hub as a whole busy, sends one frame a tick, or one for each MaxFrame fixes.
 package hub
 
 import (
 	"context"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"time"
 
-	"tracker/pkg/geo"
 	"tracker/pkg/track"
+)
+
+const (
+	// quietFixes in a tick may leave one by one: 400 a second at the usual 50 ms.
+	quietFixes = 20
+	// hurryPerTick is how many frames to a viewer the hub sends in a tick outside of
+	// the wheel: 20,000 a second at the usual tick, about a tenth of a core.
+	hurryPerTick = 1000
 )
 
 // Config of the hub. Snapshot and Stamp are required, the rest has good zeros.
 type Config struct {
-	Tick       time.Duration // between frames of a busy stream; 0: 50 ms
-	MaxFrame   int           // fixes in a frame; 0: 512
-	QueueBytes int           // recent frames that a stream keeps for those who lag or resume; 0: 8 MiB
-	Linger     time.Duration // how long a stream outlives its last viewer, to resume; 0: 30 s
+	Tick         time.Duration // between two frames of a busy stream; 0: 50 ms
+	MaxFrame     int           // fixes in a frame; 0: 512
+	QueueBytes   int           // of recent frames that a stream keeps for those who lag or resume; 0: 8 MiB
+	HistoryBytes int           // of the frames of all streams; beyond it Linger shrinks; 0: 256 MiB
+	Linger       time.Duration // how long frames, and streams without a viewer, are kept to resume; 0: 30 s
+	MaxLinger    int           // streams without a viewer that are kept; 0: 1024
 
 	// Snapshot yields the present of every device that q asks for and that changed
-	// since that stamp (0: all). It holds no lock while yield runs: a slow viewer may
-	// keep it there for long.
+	// since that stamp, 0 being since ever. It must hold no lock while yield runs: a
+	// slow viewer keeps it there for as long as it likes. The fix is read at once.
 	Snapshot func(q *Query, since uint64, yield func(*track.Fix) bool)
-	// Stamp marks a moment of the present, see live.Live.Stamp.
+	// Stamp marks a moment: a change of the present that begins after Stamp returned
+	// is seen by a Snapshot since that stamp.
 	Stamp func() uint64
-	// Hidden devices are only shown to who names them. nil: none is.
+	// Hidden tells devices that only those see who name them; nil: there are none. It
+	// is asked for every fix.
 	Hidden func(track.DeviceID) bool
 }
 
-// Kind of a query.
-type Kind uint8
-
-const (
-	KindAll Kind = iota + 1
-	KindDevices
-	KindBox
-)
-
-// Query is what a viewer watches.
-type Query struct {
-	Kind    Kind
-	Devices []track.DeviceID // KindDevices
-	Box     geo.Box          // KindBox
+func (c Config) withDefaults() Config {
+	set(&c.Tick, 50*time.Millisecond)
+	set(&c.MaxFrame, 512)
+	set(&c.QueueBytes, 8<<20)
+	set(&c.HistoryBytes, 256<<20)
+	set(&c.Linger, 30*time.Second)
+	set(&c.MaxLinger, 1024)
+	if c.Hidden == nil {
+		return c
+	}
+	snapshot := c.Snapshot
+	c.Snapshot = func(q *Query, since uint64, yield func(*track.Fix) bool) {
+		snapshot(q, since, func(f *track.Fix) bool {
+			return q.Kind != KindDevices && c.Hidden(f.Device) || yield(f)
+		})
+	}
+	return c
 }
 
-// All devices, but hidden ones.
-func All() Query { return Query{Kind: KindAll} }
-
-// Devices by name, in any order.
-func Devices(ids ...track.DeviceID) Query { return Query{Kind: KindDevices, Devices: ids} }
-
-// Box is every device, but hidden ones, whose place is in b.
-func Box(b geo.Box) Query { return Query{Kind: KindBox, Box: b} }
-
-// Hub fans fixes out to viewers.
-type Hub struct{}
-
-// New makes a hub. Without Run only lone fixes leave it.
-func New(c Config) *Hub { return &Hub{} }
-
-// Run sends the frames of busy streams, one a tick, until ctx ends; then every
-// viewer gets track.ErrClosed.
-func (h *Hub) Run(ctx context.Context) error { <-ctx.Done(); return nil }
-
-// Pass is one batch on its way through live and hub.
-type Pass struct{}
-
-// Enter opens a pass. Call it before the batch touches live, and Leave after
-// Publish: a snapshot waits for the passes that were open when it was taken.
-func (h *Hub) Enter() Pass { return Pass{} }
-
-// Publish gives the fixes to everybody who watches them; moves[i] belongs to
-// fixes[i]. It copies what it keeps and never waits for a viewer. Fixes of one
-// device must be published in the order in which they were applied.
-func (p Pass) Publish(fixes []track.Fix, moves []track.Move) {}
-
-// Leave ends the pass.
-func (p Pass) Leave() {}
-
-// Gone tells all who see a device that it was removed; at is its last place if had.
-// Call it inside a pass, after live forgot the device.
-func (p Pass) Gone(id track.DeviceID, at geo.Point, had bool) {}
-
-// Options of a viewer.
-type Options struct {
-	// ResumeEpoch and ResumeSeq are where an earlier viewer of the same query stopped.
-	// If the hub still has what followed, that comes next instead of a snapshot.
-	ResumeEpoch, ResumeSeq uint64
-	// Notify, if set, is called once after a TryNext returned nothing and something
-	// came. It must not block and not call the viewer.
-	Notify func()
+func set[T int | time.Duration](v *T, zero T) {
+	if *v <= 0 {
+		*v = zero
+	}
 }
 
-// Watch adds a viewer: a snapshot first, then what follows it.
-func (h *Hub) Watch(q Query, o Options) (*Viewer, error) { return &Viewer{}, nil }
+// Hub fans fixes out to viewers. Safe for concurrent use.
+type Hub struct {
+	c       Config
+	start   time.Time
+	gate    gate
+	wheel   wheel
+	scratch sync.Pool
+	stamp   atomic.Uint64 // every change of the present before it was published
+	done    chan struct{} // closed when the hub is
 
-// Viewer is one watch of one connection. One goroutine at a time pulls from it;
-// Retarget and Close may be called from any.
-type Viewer struct{}
+	mu        sync.RWMutex // guards what follows; taken before the lock of a stream
+	index     index
+	streams   map[string]*stream
+	viewers   map[*Viewer]struct{}
+	lingering int
+	lastID    uint32
+	closed    bool
 
-// Stream names what the viewer watches: the number and the epoch that its frames
-// carry, and whether the viewer resumed where it was told to.
-func (v *Viewer) Stream() (id uint32, epoch uint64, resumed bool) { return 0, 0, false }
+	hurryTick atomic.Int64
+	hurry     atomic.Int64
 
-// Next blocks until there are frames, and returns as many in dst[:0] as fit its
-// capacity, at least one. They are valid until the next call. The error is that of
-// ctx or track.ErrClosed.
-func (v *Viewer) Next(ctx context.Context, dst []*Frame) ([]*Frame, error) { return nil, nil }
-
-// TryNext is Next that does not wait: no frames, no error.
-func (v *Viewer) TryNext(dst []*Frame) ([]*Frame, error) { return nil, nil }
-
-// Retarget changes what the viewer watches. A snapshot of the new query follows,
-// under the new stream's number.
-func (v *Viewer) Retarget(q Query) error { return nil }
-
-// Close ends the viewer; a waiting Next returns track.ErrClosed.
-func (v *Viewer) Close() {}
-
-// FrameKind says what the fixes of a frame are.
-type FrameKind uint8
-
-const (
-	Snapshot FrameKind = iota + 1 // the present of what is watched
-	Fixes                         // every fix since
-	Resync                        // the newest fix of each device that changed while the viewer was behind
-)
-
-// Frame is many fixes for one or many viewers. Read only.
-type Frame struct {
-	Kind    FrameKind
-	More    bool // Snapshot and Resync: another frame of it follows
-	Fresh   bool // first frame of a complete view: who is not named from here to the frame without More is not in view
-	Stream  uint32
-	Epoch   uint64
-	Seq     uint64 // number of the last fix in the stream that is accounted for
-	Skipped uint64 // fixes that the viewer did not get and will not
-	Fixes   []track.Fix
-	Left    []track.DeviceID // not in view any more, after Fixes
+	frames, fixesIn, encodings atomic.Uint64
+	stripes                    [stripes]stripe
 }
 
-// Encoding turns frames into bytes for the wire. Make one for each format, once.
-type Encoding struct{}
-
-// NewEncoding names a way to append a frame's bytes to dst. enc may run on any
-// goroutine and must not keep the frame.
-func NewEncoding(name string, enc func(dst []byte, f *Frame) []byte) *Encoding { return &Encoding{} }
-
-// Bytes is the frame in that encoding, made once and shared by all viewers.
-func (f *Frame) Bytes(e *Encoding) []byte { return nil }
-
-// Stats are counters since start, and gauges.
-type Stats struct {
-	Viewers, Streams, Behind uint64        // gauges
-	Frames                   uint64        // frames made for streams
-	FixesIn                  uint64        // fixes published
-	FixesOut                 uint64        // fixes given to viewers
-	Encodings                uint64        // times that a frame was encoded
-	Skipped                  uint64        // fixes that viewers did not get
-	Resyncs                  uint64        // times that a viewer came back from behind
-	LagSum                   time.Duration // from published to taken by the viewer's writer, summed over LagCount deliveries
-	LagCount                 uint64
-	LagMax                   time.Duration // since the last call of Stats
+// New makes a hub. Until Run runs, only quiet streams send frames.
+func New(c Config) *Hub {
+	h := &Hub{
+		c:       c.withDefaults(),
+		start:   time.Now(),
+		scratch: sync.Pool{New: func() any { return new(scratch) }},
+		done:    make(chan struct{}),
+		streams: map[string]*stream{},
+		viewers: map[*Viewer]struct{}{},
+	}
+	h.gate.init()
+	h.wheel.init()
+	h.index.init()
+	return h
 }
 
-// Stats of the hub.
-func (h *Hub) Stats() Stats { return Stats{} }
+// now is the hub's clock: nanoseconds since New, never 0.
+func (h *Hub) now() int64 { return int64(time.Since(h.start)) + 1 }
+
+// Run sends the frames of busy streams and forgets what nobody needs, until ctx ends.
+// Then the hub is closed: its viewers get track.ErrClosed.
+func (h *Hub) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	wg.Go(func() { h.turn(ctx) })
+	wg.Go(func() { h.every(ctx, h.c.Tick, h.advanceStamp) })
+	wg.Go(func() { h.every(ctx, min(time.Second, h.c.Linger/4), h.tidy) })
+	wg.Wait()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.closed {
+		h.closed = true
+		close(h.done)
+		for v := range h.viewers {
+			v.rouse()
+		}
+	}
+	return nil
+}
+
+func (h *Hub) every(ctx context.Context, d time.Duration, do func()) {
+	t := time.NewTicker(max(d, 1))
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			do()
+		}
+	}
+}
+
+// advanceStamp finds a stamp such that all changes before it have been published.
+// Frames carry it, so that a viewer that stopped there knows since when to look.
+func (h *Hub) advanceStamp() {
+	h.mu.RLock()
+	idle := len(h.viewers) == 0
+	h.mu.RUnlock()
+	if idle {
+		return
+	}
+	stamp := h.c.Stamp()
+	h.gate.wait()
+	h.stamp.Store(stamp)
+}
+
+// mayHurry tells whether a frame for that many viewers may leave before its tick. The
+// account is for the hub as a whole: many quiet streams are as much work as a busy
+// one.
+func (h *Hub) mayHurry(now int64, viewers int32) bool {
+	if viewers == 0 {
+		return false
+	}
+	tick := now / int64(h.c.Tick)
+	if old := h.hurryTick.Load(); old != tick && h.hurryTick.CompareAndSwap(old, tick) {
+		h.hurry.Store(0)
+	}
+	return h.hurry.Add(int64(viewers)) <= hurryPerTick
+}
+
+// tidy forgets old frames, and streams whose last viewer left long ago.
+func (h *Hub) tidy() {
+	now := h.now()
+	h.mu.RLock()
+	var bytes int64
+	streams := make([]*stream, 0, len(h.streams))
+	for _, s := range h.streams {
+		streams = append(streams, s)
+		bytes += s.bytes.Load()
+	}
+	h.mu.RUnlock()
+	keep := int64(h.c.Linger)
+	if limit := int64(h.c.HistoryBytes); bytes > limit {
+		keep = int64(float64(keep) * float64(limit) / float64(bytes))
+	}
+	for _, s := range streams {
+		s.trim(now - keep)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range streams {
+		if s.idle != 0 && now-s.idle >= int64(h.c.Linger) {
+			h.forget(s)
+		}
+	}
+}
+
+// attach finds or makes the stream of a query and counts a viewer more.
+func (h *Hub) attach(q Query, key string) *stream {
+	s := h.streams[key]
+	if s == nil {
+		h.lastID++
+		s = newStream(h, h.lastID, rand.Uint64()|1, q, key)
+		h.streams[key] = s
+		h.index.add(s)
+	}
+	if s.idle != 0 {
+		s.idle = 0
+		h.lingering--
+	}
+	s.viewers.Add(1)
+	return s
+}
+
+// detach counts a viewer less. The last one leaves the stream lingering, or not.
+func (h *Hub) detach(s *stream, linger bool) {
+	if s.viewers.Add(-1) > 0 {
+		return
+	}
+	s.idle = h.now()
+	h.lingering++
+	if !linger || h.lingering > h.c.MaxLinger {
+		h.forget(s)
+	}
+}
+
+// forget takes out a stream without viewers.
+func (h *Hub) forget(s *stream) {
+	if h.streams[s.key] != s {
+		return
+	}
+	h.lingering--
+	delete(h.streams, s.key)
+	h.index.remove(s)
+}
