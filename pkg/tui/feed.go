@@ -1,0 +1,54 @@
+package tui
+
+import (
+	"context"
+	"errors"
+
+	"tracker/pkg/client"
+	"tracker/pkg/track"
+)
+
+// FromWatch is a feed that takes what a watch tells. The watch should be connected
+// already, so that a wrong address or token is told in a sentence and not on a map. It
+// is closed when the feed ends.
+func FromWatch(w *client.Watch) func(context.Context, *Store) error {
+	return func(ctx context.Context, s *Store) error {
+		// Next waits for the watch's own end, not for ctx.
+		stop := context.AfterFunc(ctx, w.Close)
+		defer stop()
+		defer w.Close()
+		for e, err := range w.Events() {
+			if ctx.Err() != nil {
+				return nil
+			}
+			if errors.Is(err, track.ErrClosed) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			s.take(&e)
+		}
+		return nil
+	}
+}
+
+// take puts an event of a watch into the store.
+func (s *Store) take(e *client.Event) {
+	switch e.Kind {
+	case client.Snapshot, client.Resync:
+		s.Skipped(e.Skipped)
+		s.Snapshot(e.Fixes, e.First, e.More)
+		s.Left(e.Left)
+	case client.Fixes:
+		s.Skipped(e.Skipped)
+		s.Apply(e.Fixes)
+		s.Left(e.Left)
+	case client.Disconnected:
+		s.SetLink(Reconnecting, e.Err.Error())
+		return
+	case client.Refused:
+		return
+	}
+	s.SetLink(Live, "")
+}
