@@ -81,31 +81,34 @@ func (r *record) endSession() {
 
 // table finds records by wire id. It belongs to one goroutine.
 //
-//	hash ─► part ─► slot: hash tag │ ref ─► slab ─► record
+//	hash ─► part ─► slot: hash │ ref ─► slab ─► record
 //
 // Records lie densely in slabs outside the Go heap and never move. The index before
 // them is open addressing on 8-byte slots, so that a million devices need 64 MB of
-// records and at most 22 MB of index, and a stranger costs one cache line of the
-// index and touches no record. It is cut into parts that grow one at a time: no
-// datagram waits for more than a few thousand slots to be moved.
+// records and 11 to 22 MB of index, and a stranger costs one cache line of the index
+// and touches no record. It is cut into parts that grow one at a time, without a
+// look at the records: no datagram waits for more than a million slots to be moved,
+// which is some milliseconds for a fleet of ten million.
 type table struct {
 	parts [parts]part
 	slabs [][]record
-	unmap []func()
+	unmap []func() // of each slab
 	free  []uint32 // refs of removed records
 	used  uint32   // refs given out so far
 }
 
 type part struct {
-	slots []uint64 // 0 is empty; else hash tag in the upper half, ref+1 in the lower
+	slots []uint64 // 0 is empty; else lower half of the hash, and below it ref+1
 	n     int
+	unmap func()
 }
 
 const (
-	partBits  = 6
+	partBits  = 2
 	parts     = 1 << partBits
-	firstPart = 16
+	firstPart = 64
 
+	hugePage = 2 << 20
 	slabBits = 15
 	slabLen  = 1 << slabBits // 2 MiB of records
 )
@@ -113,9 +116,18 @@ const (
 func newTable() *table {
 	t := new(table)
 	for i := range t.parts {
-		t.parts[i].slots = make([]uint64, firstPart)
+		t.parts[i].resize(firstPart)
 	}
 	return t
+}
+
+// resize makes n empty slots, in huge pages once they fill one.
+func (p *part) resize(n int) {
+	if n*8 < hugePage {
+		p.slots, p.unmap = make([]uint64, n), func() {}
+		return
+	}
+	p.slots, p.unmap = newPages[uint64](n)
 }
 
 // mix spreads an id over 64 bits; the finisher of MurmurHash3. Ids are random and
@@ -128,33 +140,30 @@ func mix(x uint64) uint64 {
 	return x ^ x>>33
 }
 
-const tagMask = 0xffffffff << 32
-
-// tagOf uses hash bits that choose neither part nor slot.
-func tagOf(hash uint64) uint64 { return hash << (64 - partBits - 32) & tagMask }
-
 func (t *table) part(hash uint64) *part { return &t.parts[hash>>(64-partBits)] }
 
 func (t *table) at(ref uint32) *record {
 	return &t.slabs[ref>>slabBits][ref&(slabLen-1)]
 }
 
-// firstSlot is where the search for a hash starts.
+// home is where the search for the hash in a slot starts.
+func (p *part) home(slot uint64) uint64 { return slot >> 32 & uint64(len(p.slots)-1) }
+
+// firstSlot is what stands where the search for a hash starts.
 func (t *table) firstSlot(hash uint64) uint64 {
 	p := t.part(hash)
-	return p.slots[hash&uint64(len(p.slots)-1)]
+	return p.slots[p.home(hash<<32)]
 }
 
-// guess returns the ref of the record that the id most likely has, without touching
-// any record.
-func (t *table) guess(hash uint64) (ref uint32, ok bool) {
-	p, tag := t.part(hash), tagOf(hash)
-	mask := uint64(len(p.slots) - 1)
-	for i := hash & mask; ; i = (i + 1) & mask {
+// guess returns the ref of the record that a hash most likely belongs to, without
+// touching any record.
+func (t *table) guess(hash uint64) (ref uint32, found bool) {
+	p, mask := t.part(hash), uint64(len(t.part(hash).slots)-1)
+	for i := p.home(hash << 32); ; i = (i + 1) & mask {
 		switch slot := p.slots[i]; {
 		case slot == 0:
 			return 0, false
-		case slot&tagMask == tag:
+		case uint32(slot>>32) == uint32(hash):
 			return uint32(slot) - 1, true
 		}
 	}
@@ -166,12 +175,11 @@ func (t *table) find(id track.DeviceID) *record {
 	return r
 }
 
-func (t *table) search(id track.DeviceID) (slot uint64, r *record) {
+func (t *table) search(id track.DeviceID) (at uint64, r *record) {
 	hash := mix(uint64(id))
-	p, tag := t.part(hash), tagOf(hash)
-	mask := uint64(len(p.slots) - 1)
-	for i := hash & mask; p.slots[i] != 0; i = (i + 1) & mask {
-		if p.slots[i]&tagMask != tag {
+	p, mask := t.part(hash), uint64(len(t.part(hash).slots)-1)
+	for i := p.home(hash << 32); p.slots[i] != 0; i = (i + 1) & mask {
+		if uint32(p.slots[i]>>32) != uint32(hash) {
 			continue
 		}
 		if r := t.at(uint32(p.slots[i]) - 1); r.id() == id {
@@ -187,22 +195,33 @@ func (t *table) insert(id track.DeviceID) *record {
 	hash := mix(uint64(id))
 	p := t.part(hash)
 	if (p.n+1)*4 > len(p.slots)*3 {
-		t.grow(p)
+		p.grow()
 	}
-	p.put(hash, uint64(ref+1))
+	p.put(hash<<32 | uint64(ref+1))
 	p.n++
 	r := t.at(ref)
 	r.name = uint64(id)
 	return r
 }
 
-func (p *part) put(hash, value uint64) {
+func (p *part) put(slot uint64) {
 	mask := uint64(len(p.slots) - 1)
-	i := hash & mask
+	i := p.home(slot)
 	for p.slots[i] != 0 {
 		i = (i + 1) & mask
 	}
-	p.slots[i] = tagOf(hash) | value
+	p.slots[i] = slot
+}
+
+func (p *part) grow() {
+	old, unmap := p.slots, p.unmap
+	p.resize(2 * len(old))
+	for _, slot := range old {
+		if slot != 0 {
+			p.put(slot)
+		}
+	}
+	unmap()
 }
 
 func (t *table) take() uint32 {
@@ -212,24 +231,11 @@ func (t *table) take() uint32 {
 		return ref
 	}
 	if int(t.used) == len(t.slabs)*slabLen {
-		slab, unmap := newSlab()
+		slab, unmap := newPages[record](slabLen)
 		t.slabs, t.unmap = append(t.slabs, slab), append(t.unmap, unmap)
 	}
 	t.used++
 	return t.used - 1
-}
-
-// hashAt is the whole hash of the id in a slot, read from its record.
-func (t *table) hashAt(slot uint64) uint64 { return mix(uint64(t.at(uint32(slot) - 1).id())) }
-
-func (t *table) grow(p *part) {
-	old := p.slots
-	p.slots = make([]uint64, 2*len(old))
-	for _, slot := range old {
-		if slot != 0 {
-			p.put(t.hashAt(slot), uint64(uint32(slot)))
-		}
-	}
 }
 
 // remove wipes the record of an id, key and all.
@@ -240,18 +246,17 @@ func (t *table) remove(id track.DeviceID) {
 	}
 	p := t.part(mix(uint64(id)))
 	t.free = append(t.free, uint32(p.slots[i])-1)
-	t.closeGap(p, i)
+	p.closeGap(i)
 	p.n--
 	*r = record{}
 }
 
 // closeGap takes slot i out and moves back what had to step over it, so that no
 // search ever meets a hole it should have crossed.
-func (t *table) closeGap(p *part, i uint64) {
+func (p *part) closeGap(i uint64) {
 	mask := uint64(len(p.slots) - 1)
 	for j := (i + 1) & mask; p.slots[j] != 0; j = (j + 1) & mask {
-		home := t.hashAt(p.slots[j]) & mask
-		if (j-home)&mask >= (j-i)&mask {
+		if (j-p.home(p.slots[j]))&mask >= (j-i)&mask {
 			p.slots[i] = p.slots[j]
 			i = j
 		}
@@ -283,6 +288,10 @@ func (t *table) release() {
 	for i, slab := range t.slabs {
 		clear(slab[:min(slabLen, int(t.used)-i*slabLen)])
 		t.unmap[i]()
+	}
+	for i := range t.parts {
+		t.parts[i].unmap()
+		t.parts[i] = part{}
 	}
 	t.slabs, t.unmap = nil, nil
 }
