@@ -306,7 +306,7 @@ const FIRST_EPOCH = 1735689600; // 2025: before it, only counted epochs
 // an object { epoch } that outlives it, or null; write(epoch) has to be durable.
 export class Device {
   constructor({ id, root, suite, flags }, storage, write = (epoch) => { storage.epoch = epoch; }) {
-    Object.assign(this, { id, root, suite, flags, storage, write, last: 0, planned: 0 });
+    Object.assign(this, { id, root, suite, flags, storage, write, last: 0 });
   }
 
   // next uses up a pid. clock is { at, trusted } in unix seconds.
@@ -345,11 +345,13 @@ export class Device {
     return epoch;
   }
 
+  // Without storage the second of the start passes in silence, see rule 3.
   unstored(now) {
     if (now === 0) refuse('no_clock');
-    if (this.planned <= this.last) this.planned = Math.max(now, this.last) + 1;
-    if (now < this.planned) refuse('too_soon');
-    return this.planned;
+    this.silent ??= now;
+    const epoch = Math.max(now, this.last + 1);
+    if (now < epoch || now <= this.silent) refuse('too_soon');
+    return epoch;
   }
 
   // epochTooOld is what status 2 says; clock is ours, time the server's.

@@ -24,8 +24,8 @@ type Opener struct {
 // with: a datagram that claims another is refused with ErrSuite before any
 // cryptography. On an error dst comes back as it was.
 //
-// Suite 1 allocates nothing. Suite 2 needs 1.3 KB of expanded key; the Opener keeps
-// the last few thousand keys expanded and allocates for the others.
+// Suite 1 allocates nothing. Suite 2 needs 1.1 KB of expanded key; the Opener keeps
+// up to 2048 keys expanded and allocates for the others.
 func (o *Opener) Open(dst []byte, suite Suite, key *[32]byte, pkt []byte) ([]byte, error) {
 	if len(pkt) < MinDatagram || len(pkt) > MaxDatagram {
 		return dst, ErrLength
@@ -89,7 +89,7 @@ func Seal(dst []byte, h Header, keys *Keys, body []byte) ([]byte, error) {
 
 // gcmCache remembers expanded AES keys, direct-mapped: a key is random, so its
 // first bytes are as good a hash as any. A key that is not there is expanded anew
-// (833 ns and 1.3 KB against 106 ns and nothing).
+// (887 ns and 1.1 KB against 112 ns and nothing, see BenchmarkOpen).
 type gcmCache [2048]struct {
 	key  [16]byte
 	aead cipher.AEAD

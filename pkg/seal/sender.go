@@ -24,8 +24,9 @@ func (e *TooSoonError) Error() string { return fmt.Sprintf("the epoch begins in 
 // EpochStore is a device's memory of the epochs that it has used.
 type EpochStore interface {
 	// Reserve returns an epoch that it has never returned before, in this process or
-	// an earlier one, and not below atLeast: see NextEpoch. The epoch is on disk
-	// before Reserve returns; on an error it counts as used all the same.
+	// an earlier one, and not below atLeast: see NextEpoch. The epoch is safe against
+	// loss of power before Reserve returns. One that an error left in doubt counts as
+	// used.
 	Reserve(atLeast uint32) (uint32, error)
 }
 
@@ -57,6 +58,8 @@ const (
 	// clockFloor is 2025-01-01: a system clock before it was never set, and an epoch
 	// before it was made without one.
 	clockFloor = 1735689600
+
+	clockSlack = 60 // seconds: a clock that is further behind was set back
 )
 
 // Sender is the device's side of the promise that no nonce is used twice. It holds
@@ -82,7 +85,7 @@ type Sender struct {
 	mu         sync.Mutex
 	open, past session // past: late acks of the epoch before are still welcome
 	last       uint32  // highest epoch of this process
-	planned    uint32  // without storage: the epoch that begins when its second does
+	silent     int64   // without storage: the second of the first try, unix
 	hint       time.Time
 	hintAt     time.Time // our clock when the server said hint
 }
@@ -211,26 +214,35 @@ func (s *Sender) reserve(t time.Time, known bool) (uint32, error) {
 	if s.last == math.MaxUint32 {
 		return 0, ErrNoEpoch
 	}
-	var atLeast uint32
+	if s.cfg.Epochs == nil {
+		if !known {
+			return 0, ErrNoClock
+		}
+		return s.fromClock(t)
+	}
+	atLeast := s.last + 1
 	if known {
-		atLeast = uint32(t.Unix())
+		atLeast = max(atLeast, uint32(t.Unix()))
 	}
-	if s.cfg.Epochs != nil {
-		return s.cfg.Epochs.Reserve(max(atLeast, s.last+1))
+	return s.cfg.Epochs.Reserve(atLeast)
+}
+
+// fromClock is the epoch of a device without storage: the current second, but not
+// the one in which the device started. If it dies before that is over it has sent
+// nothing; if after, its next start is silent until a later second.
+func (s *Sender) fromClock(t time.Time) (uint32, error) {
+	now := t.Unix()
+	if s.silent == 0 || s.silent > now+clockSlack {
+		s.silent = now
 	}
-	if !known {
-		return 0, ErrNoClock
+	epoch := max(now, int64(s.last)+1)
+	if epoch > now+clockSlack {
+		return uint32(epoch), nil // the clock was set back; a server takes nothing lower
 	}
-	// Without storage, whoever starts within a second plans the next one and is silent
-	// until then. If it dies before, it has sent nothing; if after, the next start
-	// plans a later one.
-	if s.planned <= s.last {
-		s.planned = max(atLeast, s.last) + 1
+	if begins := max(epoch, s.silent+1); now < begins {
+		return 0, &TooSoonError{Wait: time.Unix(begins, 0).Sub(t)}
 	}
-	if atLeast < s.planned {
-		return 0, &TooSoonError{Wait: time.Unix(int64(s.planned), 0).Sub(t)}
-	}
-	return s.planned, nil
+	return uint32(epoch), nil
 }
 
 // OpenAck verifies an ack and returns it with the header of the report that it

@@ -170,6 +170,31 @@ func TestSenderWithoutStorageLetsTheSecondPass(t *testing.T) {
 	}
 }
 
+// Without storage a clock must not go back; if it was wrong and is set right, the
+// sender still goes on, and upwards.
+func TestSenderWithoutStorageSurvivesACorrectedClock(t *testing.T) {
+	c := clockAt(testNow+1e6, true)
+	s := newTestSender(t, 0, nil, &c)
+	s.Seal(nil, fullBody)
+	c.set(testNow) // before anything was sent
+	if _, _, err := s.Seal(nil, fullBody); !errors.As(err, new(*TooSoonError)) {
+		t.Errorf("in the second in which it was set: got %v, want TooSoonError", err)
+	}
+	c.set(testNow + 1)
+	_, first := sendOne(t, s)
+	if first.Epoch != uint32(testNow)+1 {
+		t.Errorf("got epoch %d, want %d", first.Epoch, testNow+1)
+	}
+	c.set(testNow + 86401)
+	_, second := sendOne(t, s)
+	c.set(testNow + 1000) // after; and the epoch is used up
+	s.SkipTo(MaxPID + 1)
+	_, third := sendOne(t, s)
+	if second.Epoch != uint32(testNow)+86401 || third.Epoch != second.Epoch+1 {
+		t.Errorf("got epochs %d and %d, want %d and one more", second.Epoch, third.Epoch, testNow+86401)
+	}
+}
+
 func TestSenderUsesUpAnIDPerAttempt(t *testing.T) {
 	c := clockAt(testNow, true)
 	s := newTestSender(t, 0, &flash{}, &c)
@@ -510,20 +535,16 @@ func TestThreat09ClockAt1970Or2038(t *testing.T) {
 		c := clockAt(testNow-365*86400, true)
 		srv := server{epochs: Epochs{Floor: enrolledAt}, now: testNow}
 		s := newTestSender(t, 0, nil, &c)
-		s.Seal(nil, fullBody) // plans the second
+		s.Seal(nil, fullBody) // the second of its start passes in silence
 		c.advance(time.Second)
 		pkt, _ := sendOne(t, s)
 		if _, err := srv.receive(pkt); !errors.Is(err, ErrEpochOld) {
 			t.Fatalf("got %v, want ErrEpochOld", err)
 		}
 		c.set(testNow) // NTP
-		if _, _, err := s.Seal(nil, fullBody); err == nil {
-			t.Fatal("no storage, and yet no wait")
-		}
-		c.advance(time.Second)
-		pkt, _ = sendOne(t, s)
-		if _, err := srv.receive(pkt); err != nil {
-			t.Errorf("once the clock is right: %v", err)
+		pkt, h := sendOne(t, s)
+		if _, err := srv.receive(pkt); err != nil || h.Epoch != uint32(testNow) {
+			t.Errorf("once the clock is right: epoch %d, %v, want %d", h.Epoch, err, testNow)
 		}
 	})
 	t.Run("2038, then right again", func(t *testing.T) {
