@@ -154,6 +154,10 @@ func (e *Engine) recallFloor(f store.Floor) error {
 	return nil
 }
 
+// SetAdvertise says what enrolment strings name, once the address is known. Call it
+// before the doors open.
+func (e *Engine) SetAdvertise(hostPort string) { e.cfg.Advertise = hostPort }
+
 // Run works until ctx ends and returns when everything that it started has.
 func (e *Engine) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
