@@ -85,6 +85,7 @@ type conn struct {
 	from         netip.Addr
 	writeTimeout time.Duration
 	admitted     atomic.Bool
+	upgraded     atomic.Bool // it belongs to a session
 	closed       atomic.Bool
 }
 
@@ -161,15 +162,29 @@ func (cs *connSet) len() int {
 	return len(cs.open)
 }
 
+func (cs *connSet) list() []*conn {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	all := make([]*conn, 0, len(cs.open))
+	for c := range cs.open {
+		all = append(all, c)
+	}
+	return all
+}
+
+// hurry ends those that wait for a request; one that is being answered still gets its
+// answer.
+func (cs *connSet) hurry() {
+	for _, c := range cs.list() {
+		if !c.upgraded.Load() {
+			_ = c.SetReadDeadline(time.Unix(1, 0))
+		}
+	}
+}
+
 // closeAll ends what is left.
 func (cs *connSet) closeAll() {
-	cs.mu.Lock()
-	left := make([]*conn, 0, len(cs.open))
-	for c := range cs.open {
-		left = append(left, c)
-	}
-	cs.mu.Unlock()
-	for _, c := range left {
+	for _, c := range cs.list() {
 		_ = c.Close()
 	}
 }

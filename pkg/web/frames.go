@@ -69,7 +69,7 @@ func appendFrame(dst []byte, f *hub.Frame, name names) []byte {
 		dst = append(dst, `,"n":`...)
 		dst = appendUint(dst, uint64(len(f.Fixes)))
 	}
-	if f.Skipped > 0 || f.Kind == hub.Resync {
+	if f.Kind == hub.Resync {
 		dst = append(dst, `,"skipped":`...)
 		dst = appendUint(dst, f.Skipped)
 	}

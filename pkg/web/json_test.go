@@ -148,7 +148,7 @@ func golden(t *testing.T, name string, got []byte) {
 
 func TestEveryDayIsWrittenAsTheCalendarHasIt(t *testing.T) {
 	const layout = "2006-01-02T15:04:05.000Z"
-	for ms := int64(minTime); ms <= maxTime; ms += 86_400_000*3 + 12_345_677 {
+	for ms := int64(minTime); ms <= maxTime; ms += 86_400_000*11 + 12_345_677 {
 		if got, want := string(appendTime(nil, ms)), time.UnixMilli(ms).UTC().Format(layout); got != want {
 			t.Fatalf("%d: got %s, want %s", ms, got, want)
 		}

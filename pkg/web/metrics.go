@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -51,9 +52,10 @@ type count struct {
 // hubCounts names what the hub counts, for /v1/status and /metrics alike.
 func hubCounts(h *hub.Stats) []count {
 	return []count{
-		{"viewers", h.Viewers, true},
-		{"streams", h.Streams, true},
-		{"behind", h.Behind, true},
+		{"viewers", uint64(h.Viewers), true},
+		{"streams", uint64(h.Streams), true},
+		{"behind", uint64(h.Behind), true},
+		{"bytes", uint64(max(h.Bytes, 0)), true},
 		{"frames", h.Frames, false},
 		{"fixes_in", h.FixesIn, false},
 		{"fixes_out", h.FixesOut, false},
@@ -104,8 +106,7 @@ func (w *Web) metrics(rq *request) error {
 	metrics.WriteCounterUint64(&b, "tracker_store_commits_total", st.Store.Commits)
 	metrics.WriteCounterUint64(&b, "tracker_store_failures_total", st.Store.Failures)
 	writeCounts(&b, "tracker_hub_", hubCounts(&st.Hub))
-	gauge("hub_lag_seconds_sum", st.Hub.LagSum.Seconds())
-	gauge("hub_lag_seconds_count", float64(st.Hub.LagCount))
+	writeLag(&b, &st.Hub)
 	writeCounts(&b, "tracker_web_", w.stats.counts())
 	gauge("web_connections", float64(w.conns.len()))
 	p := w.probe()
@@ -130,6 +131,21 @@ func writeCounts(b *bytes.Buffer, prefix string, counts []count) {
 			metrics.WriteCounterUint64(b, prefix+c.name+"_total", c.value)
 		}
 	}
+}
+
+// writeLag shows how old fixes are when viewers pull them, as a histogram.
+func writeLag(b *bytes.Buffer, h *hub.Stats) {
+	const name = "tracker_hub_lag_seconds"
+	var sum uint64
+	for i, n := range h.Lag {
+		sum += n
+		le := "+Inf"
+		if i < len(h.Lag)-1 {
+			le = strconv.FormatFloat(float64(uint64(1)<<i)/1000, 'g', -1, 64)
+		}
+		fmt.Fprintf(b, "%s_bucket{le=%q} %d\n", name, le, sum)
+	}
+	fmt.Fprintf(b, "%s_count %d\n", name, sum)
 }
 
 // metricName replaces what a name of a metric must not hold.

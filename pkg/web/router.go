@@ -220,6 +220,15 @@ func (w *Web) admitBody(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	return allow
 }
 
+// expect tells a client that asked first whether to send its body.
+func (w *Web) expect(ctx *fasthttp.RequestCtx) int {
+	if _, err := w.identify(&ctx.Request.Header); err != nil {
+		w.refuse(ctx, err)
+		return ctx.Response.StatusCode()
+	}
+	return fasthttp.StatusContinue
+}
+
 // refuse answers what never became a request.
 func (w *Web) refuse(ctx *fasthttp.RequestCtx, err error) {
 	rq := &request{http: ctx, id: w.nextID()}
@@ -236,6 +245,7 @@ func (w *Web) refuse(ctx *fasthttp.RequestCtx, err error) {
 		}
 	case errors.As(err, &line) && line.Timeout():
 		err = errTimeout
+	case errors.Is(err, errUnauthenticated):
 	default:
 		err = fmt.Errorf("not an HTTP request: %w", track.ErrInvalid)
 	}

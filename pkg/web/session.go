@@ -92,6 +92,7 @@ func (w *Web) stream(rq *request) error {
 // open starts the session of a connection that is now ours. It returns at once, so
 // that the HTTP server's buffers go back to it.
 func (w *Web) open(c *conn, buffered net.Conn, key string, who engine.Identity, id string) {
+	c.upgraded.Store(true)
 	c.writeTimeout = w.cfg.StreamTimeout
 	early := drain(c, buffered)
 	s := &session{w: w, c: c, who: who, id: id, asks: make(chan ask, 8), wake: make(chan struct{}, 1)}

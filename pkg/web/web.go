@@ -142,10 +142,10 @@ func (w *Web) ServeListener(ctx context.Context, ln net.Listener) error {
 	go func() { failed <- srv.Serve(&guarded{ln, w}) }()
 	select {
 	case err := <-failed:
-		w.stop(srv)
+		w.stop(srv, ln)
 		return fmt.Errorf("serve http: %w", err)
 	case <-ctx.Done():
-		w.stop(srv)
+		w.stop(srv, ln)
 		if err := <-failed; err != nil && !errors.Is(err, net.ErrClosed) {
 			return fmt.Errorf("serve http: %w", err)
 		}
@@ -154,8 +154,10 @@ func (w *Web) ServeListener(ctx context.Context, ln net.Listener) error {
 }
 
 // stop ends everything, gently first.
-func (w *Web) stop(srv *fasthttp.Server) {
+func (w *Web) stop(srv *fasthttp.Server, ln net.Listener) {
+	_ = ln.Close()
 	w.sessions.endAll(goingAway)
+	w.conns.hurry()
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownGrace)
 	defer cancel()
 	err := srv.ShutdownWithContext(ctx)
@@ -173,6 +175,7 @@ func (w *Web) httpServer() *fasthttp.Server {
 		Handler:                      w.handle,
 		ErrorHandler:                 w.refuse,
 		HeaderReceived:               w.admitBody,
+		ExpectHandler:                w.expect,
 		ReadTimeout:                  w.cfg.HeaderTimeout,
 		IdleTimeout:                  time.Minute,
 		ReadBufferSize:               maxHeader,
