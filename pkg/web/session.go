@@ -65,6 +65,7 @@ var (
 const (
 	closeWithin = time.Second            // for a client to answer our close
 	lastWords   = 250 * time.Millisecond // for it to take them
+	lingerBytes = 1 << 20                // that are still read from it
 )
 
 // stream upgrades a request to a WebSocket.
@@ -188,7 +189,20 @@ func (s *session) run() {
 	// the close, so that a reset does not overtake it.
 	_ = s.c.SetReadDeadline(time.Now().Add(closeWithin))
 	reader.Wait()
+	s.linger()
 	_ = s.c.Close()
+}
+
+// linger reads on for what is left of the moment. To close with bytes unread would
+// reset the connection, and the reset would overtake our last words.
+func (s *session) linger() {
+	if s.why() == hungUp {
+		return
+	}
+	if tcp := tcpOf(s.c); tcp != nil {
+		_ = tcp.CloseWrite()
+	}
+	_, _ = io.Copy(io.Discard, io.LimitReader(s.c, lingerBytes))
 }
 
 // guard ends the session, and only it, on a bug of ours.
