@@ -88,6 +88,14 @@ func Describe(before, after Vitals) Env {
 	return e
 }
 
+// OpenFiles is how many files this process may have open, 0 if nobody knows.
+func OpenFiles() int64 {
+	if n := openFiles(); n != nil {
+		return *n
+	}
+	return 0
+}
+
 // fingerprint sums up what must be equal for two results to be comparable.
 func (e *Env) fingerprint() string {
 	sum := sha256.Sum256([]byte(strings.Join([]string{

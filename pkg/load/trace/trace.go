@@ -276,8 +276,8 @@ func (r *Reader) admit(rec *record) (Row, error) {
 	}, nil
 }
 
-// maxName is longer than any vehicle's name and shorter than an accident.
-const maxName = 64
+// maxName is how long a device's name may be on a server, in bytes.
+const maxName = 128
 
 // checkName trims the name and wants printable text, since it becomes a device's name.
 func checkName(rec *record) error {
@@ -287,7 +287,7 @@ func checkName(rec *record) error {
 		return faultf(rec.line, BadRow, "the row names no device")
 	case len(name) > maxName:
 		return faultf(rec.line, BadRow, "the device name has %d bytes, at most %d are allowed", len(name), maxName)
-	case !utf8.Valid(name) || bytes.ContainsFunc(name, unicode.IsControl):
+	case !utf8.Valid(name) || bytes.ContainsFunc(name, func(c rune) bool { return !unicode.IsPrint(c) }):
 		return faultf(rec.line, BadRow, "the device name %q is not plain text", name)
 	}
 	return nil

@@ -1,0 +1,169 @@
+// Trackbench is the measuring instrument: it puts load on a tracker server and says
+// what came of it, and whether that may be quoted.
+//
+// main.go has the command tree and how commands fail, one more file stands for each
+// measurement. What measures is pkg/load.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"tracker/pkg/client"
+	"tracker/pkg/track"
+)
+
+// version is set by the linker: -ldflags "-X main.version=…".
+var version = "dev"
+
+func main() { os.Exit(run()) }
+
+// run is main with an exit code; the first signal ends the measurement in good order,
+// the second at once.
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	defer stop()
+	b := &bench{out: os.Stdout, err: os.Stderr}
+	return b.main(ctx, os.Args[1:])
+}
+
+// The exit codes, all of them.
+const (
+	exitDone        = 0
+	exitThreshold   = 1
+	exitUsage       = 2
+	exitInvalid     = 3
+	exitUnreachable = 4
+	exitIncorrect   = 5
+	exitInternal    = 70
+	exitInterrupted = 130
+)
+
+var exitCodes = []struct {
+	code    int
+	meaning string
+}{
+	{exitDone, "the run is valid, thresholds are met"},
+	{exitThreshold, "a threshold was missed"},
+	{exitUsage, "wrong usage or configuration"},
+	{exitInvalid, "the measurement is invalid, or suspect with --strict"},
+	{exitUnreachable, "the target could not be reached, refused us, or died"},
+	{exitIncorrect, "fixes were lost, duplicated or reordered beyond what was allowed"},
+	{exitInternal, "internal error: the figures do not add up, and none is printed"},
+	{exitInterrupted, "interrupted; partial results were written and are marked so"},
+}
+
+func exitCodesText() string {
+	var b strings.Builder
+	for _, c := range exitCodes {
+		fmt.Fprintf(&b, "%4d  %s\n", c.code, c.meaning)
+	}
+	return b.String()
+}
+
+// failure is an error with the exit code that it deserves.
+type failure struct {
+	code int
+	err  error
+	hint string
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+func fail(code int, hint, format string, args ...any) error {
+	return &failure{code, fmt.Errorf(format, args...), hint}
+}
+
+// bench is one run of the program.
+type bench struct {
+	out, err io.Writer
+	ran      bool // a command began; before that, whatever fails is a mistake of usage
+}
+
+func (b *bench) main(ctx context.Context, args []string) int {
+	root := b.command()
+	root.SetArgs(args)
+	at, err := root.ExecuteContextC(ctx)
+	switch {
+	case err == nil:
+		return exitDone
+	case !b.ran:
+		err = fail(exitUsage, "see "+at.CommandPath()+" --help", "%w", err)
+	}
+	return b.report(err)
+}
+
+func (b *bench) report(err error) int {
+	code, hint := classify(err)
+	if code != exitInterrupted {
+		fmt.Fprintf(b.err, "trackbench: %s\n", err)
+	}
+	if hint != "" {
+		fmt.Fprintf(b.err, "trackbench: hint: %s\n", hint)
+	}
+	return code
+}
+
+func classify(err error) (code int, hint string) {
+	var own *failure
+	var answer *client.Error
+	switch {
+	case errors.As(err, &own):
+		return own.code, own.hint
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted, ""
+	case errors.Is(err, client.ErrUnreachable), errors.Is(err, client.ErrUntrusted):
+		return exitUnreachable, "is trackerd running there? try --addr"
+	case errors.Is(err, track.ErrDenied):
+		return exitUnreachable, "pass an admin token by --token, --token-file or TRACK_TOKEN; the first start of trackerd writes admin.token in its data directory"
+	case errors.As(err, &answer):
+		return exitUnreachable, answer.Hint
+	}
+	return exitUnreachable, ""
+}
+
+func (b *bench) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "trackbench",
+		Short: "Measure a tracker server, and say whether the figures can be quoted",
+		Long: `Trackbench puts load on a tracker server and measures what comes of it. Latency counts
+from the moment a send was due, so a stall shows in everything that waited behind it.
+Every result says whether it may be quoted: VALID, SUSPECT or INVALID, and why.
+
+Its defaults are harmless. It refuses targets that are not on this machine, unless
+--i-own-this-target says that they are yours.`,
+		Example: `  trackbench ingest --token-file data/admin.token --rate 10k --duration 30s
+  trackbench ingest --token-file data/admin.token --rate 1k:20k:60s --watch --out json=run.json`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		Args:              cobra.NoArgs,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+	}
+	root.SetOut(b.out)
+	root.SetErr(b.err)
+	root.AddCommand(b.ingestCommand(), b.envCommand(), &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintln(b.out, "trackbench", version)
+			return err
+		},
+	}, &cobra.Command{
+		Use:   "exit-codes",
+		Short: "What trackbench's exit codes mean",
+		Long:  exitCodesText(),
+	})
+	return root
+}
