@@ -68,6 +68,7 @@ type Engine struct {
 	aliasWindow     uint32
 	aliasCollisions atomic.Uint64
 	applied         atomic.Uint64
+	probed          atomic.Uint64
 }
 
 // New makes an engine on a store and loads what the store remembers: devices, keys,
@@ -209,16 +210,36 @@ type Status struct {
 	Alarms  []Alarm
 }
 
-// Status gathers what the rooms of the river count.
+// Status gathers what the rooms of the river count, less what the server does for
+// itself: nobody asked about the probe.
 func (e *Engine) Status() Status {
 	e.mu.RLock()
 	active := e.reg.active
 	e.mu.RUnlock()
-	return Status{
+	s := Status{
 		Devices: active, Live: e.live.Len(), Lineage: e.store.Lineage(), Applied: e.applied.Load(),
 		Store: e.store.Status(), Hub: e.hub.Stats(), Alarms: e.Alarms(),
 	}
+	probed := e.Probed()
+	if _, seen := e.live.Get(e.probe); seen && e.probe != 0 {
+		s.Live--
+	}
+	less(&s.Applied, probed)
+	less(&s.Hub.FixesIn, probed)
+	less(&s.Hub.FixesOut, probed)
+	less(&s.Hub.Frames, probed)
+	if e.probe != 0 {
+		s.Hub.Viewers--
+		s.Hub.Streams--
+	}
+	return s
 }
+
+// Probed is how many fixes of the probe came down the river.
+func (e *Engine) Probed() uint64 { return e.probed.Load() }
+
+// less subtracts what may be counted a moment later than what it is part of.
+func less(n *uint64, by uint64) { *n -= min(*n, by) }
 
 func above(ids []track.DeviceID, after track.DeviceID) int {
 	i, found := slices.BinarySearch(ids, after)

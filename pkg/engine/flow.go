@@ -39,6 +39,7 @@ func (e *Engine) keep(b *track.Batch, s *scratch) {
 			s.kept.Fixes = append(s.kept.Fixes, b.Fixes[i])
 		}
 	}
+	e.probed.Add(uint64(len(b.Fixes) - len(s.kept.Fixes)))
 	if len(s.kept.Fixes) > 0 {
 		s.kept.Ext = append(s.kept.Ext, b.Ext...)
 		e.store.Append(&s.kept)

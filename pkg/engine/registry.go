@@ -104,7 +104,7 @@ func (r *registry) addCred(c *store.Credential) error {
 	}
 	d := r.devices.at(dev)
 	rec := credRec{
-		id: c.ID, device: dev, next: d.cred, created: seconds(c.Created), expires: seconds(c.Expires),
+		id: c.ID, device: dev, created: seconds(c.Created), expires: seconds(c.Expires),
 		floor: c.MinEpoch, wrapped: c.Wrapped, suite: seal.Suite(c.Suite), flags: seal.EnrolFlags(c.Flags), used: true,
 	}
 	var i uint32
@@ -114,8 +114,17 @@ func (r *registry) addCred(c *store.Credential) error {
 	} else {
 		i = r.creds.push(rec)
 	}
-	d.cred = i + 1
 	r.byWire[c.ID] = i
+	// Newest first: the one that does not expire, then by how long each still is good.
+	link := &d.cred
+	for *link != 0 && rec.expires != 0 {
+		next := r.creds.at(*link - 1)
+		if next.expires != 0 && next.expires < rec.expires {
+			break
+		}
+		link = &next.next
+	}
+	r.creds.at(i).next, *link = *link, i+1
 	return nil
 }
 

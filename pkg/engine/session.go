@@ -41,7 +41,7 @@ func (e *Engine) Session(wire track.DeviceID) (Session, bool) {
 	return Session{
 		Device: d.id, Cred: c.id, Suite: c.suite, Flags: c.flags,
 		Floor: c.floor, Denied: e.reg.denied[c.id], Live: c.live,
-		Expires: int64(c.expires), Retiring: d.cred != i+1, Hidden: d.id == e.probe,
+		Expires: int64(c.expires), Retiring: c.expires != 0, Hidden: d.id == e.probe,
 	}, true
 }
 

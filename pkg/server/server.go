@@ -96,9 +96,18 @@ func (s *Server) openIngest(context.Context) (err error) {
 func (s *Server) openWeb(context.Context) error {
 	wc := s.cfg.Web
 	wc.Logger, wc.Probe = s.cfg.Logger, s.probe.health
-	wc.Ingest = func() iter.Seq2[string, uint64] { return s.ingest.Stats().All() }
+	wc.Ingest = s.counters
 	s.web = web.New(wc, s.engine)
 	return nil
+}
+
+// counters are those of the door for datagrams, with the server's own apart.
+func (s *Server) counters() iter.Seq2[string, uint64] {
+	probed := s.engine.Probed()
+	st := s.ingest.Stats()
+	st.OK -= min(st.OK, probed)
+	st.Fixes -= min(st.Fixes, probed)
+	return st.All()
 }
 
 func (s *Server) openPort(context.Context) error {
