@@ -140,12 +140,13 @@ func (p *picture) graticule(v *world.View) {
 	if v.Zoom < gridFrom {
 		return
 	}
-	step := gridStep(v)
 	nw, se := v.At(0, 0).Point(), v.At(float64(v.W), float64(v.H)).Point()
 	west, east := nw.LonDeg(), se.LonDeg()
 	if east < west {
 		east += 360
 	}
+	perDegree := v.Scale() / 360
+	step := gridStep(perDegree)
 	for i := math.Ceil(west / step); i*step <= east; i++ {
 		lon := geo.WrapLon(i * step)
 		x, _ := v.Dot(world.Project(geo.Deg(0, lon)))
@@ -154,6 +155,7 @@ func (p *picture) graticule(v *world.View) {
 		}
 		p.base.Text(int(x)/2+1, 0, degrees(lon, step, 'E', 'W'), dim, onGrid)
 	}
+	step = gridStep(perDegree / math.Cos(v.Centre.Point().LatDeg()*math.Pi/180))
 	for i := math.Ceil(se.LatDeg() / step); i*step <= nw.LatDeg(); i++ {
 		_, y := v.Dot(world.Project(geo.Deg(i*step, 0)))
 		for x := 0; x < v.W; x += 4 {
@@ -163,12 +165,12 @@ func (p *picture) graticule(v *world.View) {
 	}
 }
 
-// gridStep is the smallest round number of degrees that is at least a hundred dots.
-func gridStep(v *world.View) float64 {
-	least := 100 * 360 / v.Scale()
-	for ten := 1e-4; ; ten *= 10 {
+// gridStep is the smallest round number of degrees that is at least forty dots wide:
+// twenty columns, ten rows.
+func gridStep(perDegree float64) float64 {
+	for ten := 1e-5; ; ten *= 10 {
 		for _, m := range []float64{1, 2, 5} {
-			if ten*m >= least {
+			if ten*m*perDegree >= 40 {
 				return ten * m
 			}
 		}
@@ -502,7 +504,7 @@ func (p *picture) drawSelected(s *scene) {
 	p.c.Rune(x-1, y, '[', picked, onSelected)
 	p.c.Rune(x, y, deviceGlyph(pt, pt.state(s.now, &s.ages)), picked, onSelected)
 	p.c.Rune(x+1, y, ']', picked, onSelected)
-	p.label(int64(s.selected), x, y, 2, s.label, picked, onSelected)
+	p.label(int64(s.selected), x, y, 3, s.label, picked, onSelected)
 }
 
 // label writes a name beside a cell: where it was in the last frame if there still is
@@ -519,7 +521,7 @@ func (p *picture) label(key int64, x, y, gap int, name string, style canvas.Styl
 	first := p.slots[key]
 	for i := range uint8(len(places)) {
 		slot := (first + i) % uint8(len(places))
-		if at := places[slot]; p.free(at[0], at[1], w) {
+		if at := places[slot]; p.free(at[0], at[1], w) && p.apart(at[0], at[1], w) {
 			p.take(at[0], at[1], w)
 			p.c.Text(at[0], at[1], name, style, prio)
 			p.space(at[0]-1, at[1], prio)
@@ -531,6 +533,11 @@ func (p *picture) label(key int64, x, y, gap int, name string, style canvas.Styl
 		}
 	}
 	return false
+}
+
+// apart tells whether the cells beside a word belong to no other.
+func (p *picture) apart(x, y, w int) bool {
+	return (x == 0 || p.free(x-1, y, 1)) && (x+w == p.c.W || p.free(x+w, y, 1))
 }
 
 // space keeps a coast from running into a word.
@@ -602,7 +609,7 @@ func (p *picture) drawCities(s *scene) {
 func citiesAt(zoom float64) int {
 	n := 10.0
 	for ; zoom >= 0.5; zoom -= 0.5 {
-		n *= 1.45
+		n *= 1.55
 	}
 	return int(min(n, 1e6))
 }

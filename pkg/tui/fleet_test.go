@@ -99,18 +99,41 @@ func drive(mode string) error {
 	if os.Getenv("TUI_WORLD") != "" {
 		box = wholeWorld
 	}
+	bindings = append(bindings, binding{keys: []string{"P"}, do: func(*screen) { panic("on purpose") }})
 	o := Options{Server: "tracker.example.org:4810", Mouse: true, Theme: os.Getenv("TUI_THEME"), Feed: simulated(n, box)}
 	switch mode {
 	case "once":
 		return Once(context.Background(), os.Stdout, o)
 	case "plain":
 		return Plain(context.Background(), os.Stdout, o)
-	case "panic":
-		o.Feed = func(context.Context, *Store) error { panic("on purpose") }
-	case "fail":
-		o.Feed = func(context.Context, *Store) error { return fmt.Errorf("no such server") }
+	case "panic later":
+		o.Feed = later(o.Feed, func() error { panic("on purpose") })
+	case "fail later":
+		o.Feed = later(o.Feed, func() error { return fmt.Errorf("no such server") })
+	case "heartbeat": // tells on descriptor 3 that the feed is alive
+		feed, pulse := o.Feed, os.NewFile(3, "pulse")
+		o.Feed = func(ctx context.Context, s *Store) error {
+			go func() {
+				for ctx.Err() == nil {
+					s.Apply(nil)
+					_, _ = pulse.WriteString(".")
+					time.Sleep(20 * time.Millisecond)
+				}
+			}()
+			return feed(ctx, s)
+		}
 	}
 	return Run(context.Background(), o)
+}
+
+// later runs a feed for a second and then does something else.
+func later(feed func(context.Context, *Store) error, then func() error) func(context.Context, *Store) error {
+	return func(ctx context.Context, s *Store) error {
+		while, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		_ = feed(while, s)
+		return then()
+	}
 }
 
 // simulated is a feed of n devices, moving at sixty times the speed of life.

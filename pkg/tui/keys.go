@@ -55,23 +55,23 @@ func init() { // not a literal, because the help that it draws refers to it
 		{[]string{"m"}, "m", "leave the mouse to the terminal, to select text", "", 0, func(s *screen) { s.noMouse = !s.noMouse }},
 		{[]string{"ctrl+l"}, "ctrl+l", "draw everything again", "", 0, func(s *screen) { s.redraw = true }},
 		{[]string{"ctrl+z"}, "ctrl+z", "back to the shell for a while", "", 0, func(s *screen) { s.suspend = true }},
-		{[]string{"?"}, "?", "this help", "help", 0, func(s *screen) { s.help = !s.help }},
+		{[]string{"?"}, "?", "this help", "help", 0, func(s *screen) { s.help = true }},
 		{[]string{"q", "ctrl+c"}, "q", "quit", "quit", 0, func(s *screen) { s.quit = true }},
 	}
 }
 
-// key does what a key is bound to, and nothing if it is not.
+// key does what a key is bound to, and nothing if it is not. While the help is open
+// any key but those that quit only closes it.
 func (s *screen) key(name string) {
 	i := slices.IndexFunc(bindings, func(b binding) bool { return slices.Contains(b.keys, name) })
-	if i < 0 {
-		return
+	quits := name == "q" || name == "ctrl+c"
+	switch {
+	case s.help && !quits:
+		s.help, s.dirty = false, true
+	case i >= 0:
+		s.dirty = true
+		bindings[i].do(s)
 	}
-	s.dirty = true
-	if s.help && name != "?" && name != "q" && name != "ctrl+c" {
-		s.help = false // any key closes it
-		return
-	}
-	bindings[i].do(s)
 }
 
 // pan moves the view by parts of its size. Whoever pans takes the wheel: the view no

@@ -17,12 +17,10 @@ import (
 
 // This file is the only one that knows Bubble Tea.
 
-// ErrHangup is returned when the terminal went away.
-var ErrHangup = errors.New("the terminal hung up")
-
 // Run shows the live map on the process's terminal until its user quits, ctx is done,
 // or the feed fails. Where standard input or output is no terminal, or a dumb one, it
-// does what Plain does. Whatever ends it, the terminal is as it was before.
+// does what Plain does. Whatever ends it, the terminal is as it was before. That the
+// terminal went away is an end like any other: there is nobody left to tell.
 func Run(ctx context.Context, o Options) error {
 	if !interactive(&o) {
 		return Plain(ctx, os.Stdout, o)
@@ -84,7 +82,10 @@ func supervise(ctx context.Context, cancel func(), store *Store, prog *tea.Progr
 			case <-shown:
 			case <-time.After(time.Second):
 			}
-			return ErrHangup
+			if fed != nil {
+				<-fed
+			}
+			return nil
 		}
 	}
 }
