@@ -72,10 +72,9 @@ func (e *Engine) Enroll(ctx context.Context, asked []NewDevice) ([]Enrolled, err
 	creds := make([]store.Credential, len(asked))
 	for i, a := range asked {
 		id := e.freshID()
-		cred, enrolment := e.newCredential(id, id, a.Suite, a.Flags, now)
 		devices[i] = store.Device{ID: id, Name: a.Name, Created: now}
-		creds[i] = cred
-		out[i].Enrolment = enrolment
+		out[i].Enrolment = seal.Enrolment{Device: id, Suite: a.Suite, Flags: a.Flags}
+		creds[i] = e.newCredential(&out[i].Enrolment, id, now)
 	}
 	if err := e.store.SaveDevices(ctx, devices, creds); err != nil {
 		return nil, fmt.Errorf("enrol: %w", err)
@@ -155,17 +154,19 @@ func (e *Engine) freshID() track.DeviceID {
 	}
 }
 
-func (e *Engine) newCredential(wire, device track.DeviceID, suite seal.Suite, flags seal.EnrolFlags, now time.Time) (store.Credential, seal.Enrolment) {
-	en := seal.Enrolment{Host: e.cfg.Advertise, Device: wire, Suite: suite, Flags: flags}
+// newCredential draws a root into en, which is the only place that it is in, and
+// returns what the store keeps of it.
+func (e *Engine) newCredential(en *seal.Enrolment, device track.DeviceID, now time.Time) store.Credential {
+	en.Host = e.cfg.Advertise
 	_, _ = rand.Read(en.Root[:])
-	c := store.Credential{ID: wire, Device: device, Suite: uint8(suite), Flags: uint8(flags), Created: now,
-		Wrapped: seal.Wrap(&e.master, wire, &en.Root)}
+	c := store.Credential{ID: en.Device, Device: device, Suite: uint8(en.Suite), Flags: uint8(en.Flags), Created: now,
+		Wrapped: seal.Wrap(&e.master, en.Device, &en.Root)}
 	// A device without a clock counts its epochs from 1; all others must know what
 	// day it is, or they would repeat keys after a restart.
-	if flags&seal.CounterEpochs == 0 {
+	if en.Flags&seal.CounterEpochs == 0 {
 		c.MinEpoch = uint32(now.Add(-24 * time.Hour).Unix())
 	}
-	return c, en
+	return c
 }
 
 // addCred files a credential that the store has. Caller holds mu.
@@ -314,7 +315,8 @@ func (e *Engine) Rotate(ctx context.Context, id track.DeviceID) (Enrolled, error
 	if err != nil {
 		return Enrolled{}, err
 	}
-	cred, enrolment := e.newCredential(e.freshID(), id, newest.suite, newest.flags, now)
+	out := Enrolled{Enrolment: seal.Enrolment{Device: e.freshID(), Suite: newest.suite, Flags: newest.flags}}
+	cred := e.newCredential(&out.Enrolment, id, now)
 	expires := now.Add(e.cfg.Grace)
 	if err := e.store.RotateCredential(ctx, cred, expires); err != nil {
 		return Enrolled{}, fmt.Errorf("rotate device %s: %w", id, err)
@@ -335,7 +337,8 @@ func (e *Engine) Rotate(ctx context.Context, id track.DeviceID) (Enrolled, error
 		return Enrolled{}, err
 	}
 	d.alarms = 0
-	return Enrolled{Device: e.view(d), Enrolment: enrolment}, nil
+	out.Device = e.view(d)
+	return out, nil
 }
 
 // forget takes a device out of the present, and off every map that shows it.

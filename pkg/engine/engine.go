@@ -190,7 +190,8 @@ func (e *Engine) tend(ctx context.Context) error {
 func (e *Engine) EnrollProbe() (seal.Enrolment, error) {
 	id := e.freshID()
 	now := e.now().UTC()
-	cred, enrolment := e.newCredential(id, id, seal.ChaCha20Poly1305, 0, now)
+	enrolment := seal.Enrolment{Device: id, Suite: seal.ChaCha20Poly1305}
+	cred := e.newCredential(&enrolment, id, now)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.probe = id

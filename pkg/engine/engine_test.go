@@ -461,3 +461,23 @@ func TestDevicesPageByID(t *testing.T) {
 		t.Errorf("filter found %d, want 1", len(got))
 	}
 }
+
+func TestResetStrikesEverySessionFromTheFuture(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).Unix()
+	s := Session{Denied: []uint32{uint32(now) + 400_000_000}}
+	for _, tt := range []struct {
+		epoch int64
+		want  bool
+	}{
+		{now + 400_000_000, true},  // the one that was struck
+		{now + 399_000_000, true},  // an earlier one of the same wrong clock
+		{now + 400_000_001, false}, // a new one raises its own alarm
+		{now + 60, false},          // an honest clock a minute ahead
+		{now, false},
+		{now - 1000, false},
+	} {
+		if got := s.Struck(uint32(tt.epoch), now); got != tt.want {
+			t.Errorf("epoch now%+d: struck %v, want %v", tt.epoch-now, got, tt.want)
+		}
+	}
+}

@@ -24,6 +24,22 @@ type Session struct {
 	Hidden   bool     // the server's own probe
 }
 
+// Struck tells whether an epoch is one that an operator struck out, at the unix time
+// now. A clock that ran ahead may have opened several sessions, and whoever recorded
+// them could play the earlier ones against the reset: so whatever lies in the future
+// and below a struck epoch is struck, too.
+func (s *Session) Struck(epoch uint32, now int64) bool {
+	for _, denied := range s.Denied {
+		if epoch == denied || epoch < denied && int64(epoch) > now+skew {
+			return true
+		}
+	}
+	return false
+}
+
+// skew is how far ahead, in seconds, the clock of an honest device may be.
+const skew = 300
+
 // Session looks up the id that a datagram carries. It allocates nothing and answers
 // strangers as fast as friends.
 func (e *Engine) Session(wire track.DeviceID) (Session, bool) {

@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"slices"
 	"sync"
 	"time"
 
@@ -70,10 +69,10 @@ func (f *floors) raise(cred track.DeviceID, epoch uint32) {
 }
 
 // strike takes back an epoch that turned out to be wrong.
-func (f *floors) strike(cred track.DeviceID, denied []uint32) {
+func (f *floors) strike(cred track.DeviceID, struck func(epoch uint32) bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if slices.Contains(denied, f.newest[cred]) {
+	if struck(f.newest[cred]) {
 		delete(f.newest, cred)
 	}
 }
@@ -196,7 +195,7 @@ func (r *reader) openSession(d *datagram) counter {
 	if s.Flags&seal.RotatingIDs != 0 {
 		floor = max(floor, r.in.floors.of(s.Cred))
 	}
-	if d.head.Epoch < floor || slices.Contains(s.Denied, d.head.Epoch) {
+	if d.head.Epoch < floor || s.Struck(d.head.Epoch, r.wall/1000) {
 		return r.refuseOld(d)
 	}
 	if c := r.derive(d); c != fine {
@@ -280,11 +279,12 @@ func (r *reader) review(rec *record) {
 		return
 	}
 	r.describe(rec, &s)
-	r.in.floors.strike(s.Cred, s.Denied)
-	if rec.flags&hasOlder != 0 && slices.Contains(s.Denied, r.older.find(rec.id()).win.Epoch) {
+	struck := func(epoch uint32) bool { return s.Struck(epoch, r.wall/1000) }
+	r.in.floors.strike(s.Cred, struck)
+	if rec.flags&hasOlder != 0 && struck(r.older.find(rec.id()).win.Epoch) {
 		r.dropOlder(rec)
 	}
-	if rec.win.Live() && slices.Contains(s.Denied, rec.win.Epoch) {
+	if rec.win.Live() && struck(rec.win.Epoch) {
 		r.strike(rec)
 	}
 }
