@@ -514,7 +514,7 @@ func (h *house) fill(ids []track.DeviceID, rounds int) {
 }
 
 func TestViewerThatTakesNothingIsClosedAndNobodyWaits(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.StreamTimeout = 300 * time.Millisecond })
+	h := newHouse(t, func(c *Config) { c.StreamTimeout = 2 * time.Second })
 	var names []string
 	for i := range 500 {
 		names = append(names, fmt.Sprintf("%0100d", i))

@@ -1,0 +1,5 @@
+package client
+
+import "unsafe"
+
+const sizeofFleetDevice = unsafe.Sizeof(fleetDevice{})

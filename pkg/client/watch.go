@@ -1,0 +1,494 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"tracker/pkg/geo"
+	"tracker/pkg/track"
+)
+
+// EventKind says what an event of a watch is.
+type EventKind uint8
+
+const (
+	// Snapshot is the present of what is watched, in one or more events: the one with
+	// First set makes void what was known before, the one without More is the last.
+	Snapshot EventKind = iota + 1
+	// Fixes are new fixes, and in Left who is not in view any more.
+	Fixes
+	// Resync follows when this side was too slow: the newest fix of each device that
+	// changed meanwhile. Skipped fixes were not delivered and will not be. With First
+	// it makes void what was known before, as a snapshot does.
+	Resync
+	// Disconnected: the line broke, or the server went away. The watch tries again
+	// after RetryIn, during the next call of Next.
+	Disconnected
+	// Resumed: connected again, and nothing was missed.
+	Resumed
+	// Refused: a call of Move was not accepted; the watch goes on as before.
+	Refused
+)
+
+func (k EventKind) String() string {
+	names := [...]string{"none", "snapshot", "fixes", "resync", "disconnected", "resumed", "refused"}
+	if int(k) < len(names) {
+		return names[k]
+	}
+	return "event_" + strconv.Itoa(int(k))
+}
+
+// Event is something that a watch tells. Fixes and Left stand until the next call of
+// Next.
+type Event struct {
+	Kind    EventKind
+	First   bool // of a Snapshot, or of a Resync that is complete
+	More    bool // of a Snapshot or Resync: it goes on in the next event
+	Fixes   []Fix
+	Left    []track.DeviceID
+	Skipped uint64
+	Err     error         // of Disconnected and Refused
+	RetryIn time.Duration // of Disconnected
+}
+
+// Watch is a live view of some area. It connects again by itself, with growing and
+// random pauses, and takes up where it was if the server still can; otherwise a
+// snapshot comes. A gap in the numbers of the fixes counts as a broken line.
+//
+// Nothing is read ahead: whoever calls Next slowly makes the server skip fixes for
+// this watch, and a Resync says so. One goroutine calls Next; Move may be called from
+// any.
+type Watch struct {
+	conn *Conn
+	ctx  context.Context // the watch's life
+	stop func() bool
+
+	moving sync.Mutex // held while a request for an area is on its way out
+
+	mu        sync.Mutex
+	sock      *socket // nil while there is no connection
+	area      Area    // what was asked for last
+	confirmed Area    // what the server said yes to
+	moved     bool    // asked for after the last yes: what is known of the stream is of another area
+	closed    bool
+
+	// Below belongs to the goroutine of Next.
+	dec      fixReader
+	f        frame
+	stream   uint64
+	epoch    string
+	seq      uint64
+	complete bool // the view is whole, so that it can be resumed
+	failures int
+	retryAt  time.Time
+	goodbye  error // what the server said before it closed
+}
+
+// watchID is the number of the one watch on the connection.
+const watchID = 1
+
+// Watch connects and begins to watch. It returns an error if that does not work the
+// first time; after that, only a refusal ends a watch early. The watch ends with ctx.
+func (c *Conn) Watch(ctx context.Context, area Area) (*Watch, error) {
+	w := &Watch{conn: c, ctx: ctx, area: area}
+	w.dec.remember()
+	w.stop = context.AfterFunc(ctx, w.hangUp)
+	if err := w.connect(); err != nil {
+		w.Close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// Close ends the watch; Next then returns track.ErrClosed.
+func (w *Watch) Close() {
+	w.stop()
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	w.hangUp()
+}
+
+// hangUp closes the connection, which wakes a Next that reads from it.
+func (w *Watch) hangUp() {
+	w.mu.Lock()
+	s := w.sock
+	w.sock = nil
+	w.mu.Unlock()
+	if s != nil {
+		s.close()
+	}
+}
+
+// Move points the watch at another area. A Snapshot of it follows, on the same
+// connection. While there is no connection, the next one begins with it.
+func (w *Watch) Move(area Area) error {
+	w.moving.Lock()
+	defer w.moving.Unlock()
+	w.mu.Lock()
+	sock, closed := w.sock, w.closed
+	w.area, w.moved = area, true
+	w.mu.Unlock()
+	if closed {
+		return fmt.Errorf("watch: %w", track.ErrClosed)
+	}
+	if sock != nil {
+		// An error here is found by Next, which connects again and begins with area.
+		_ = sock.write(ws.OpText, watchMessage("area", area, "", 0))
+	}
+	return nil
+}
+
+// watchMessage is the request for an area.
+func watchMessage(op string, a Area, epoch string, seq uint64) []byte {
+	m := struct {
+		Op      string      `json:"op"`
+		ID      int         `json:"id"`
+		All     bool        `json:"all,omitempty"`
+		Devices []string    `json:"devices,omitempty"`
+		BBox    *[4]float64 `json:"bbox,omitempty"`
+		Epoch   string      `json:"epoch,omitempty"`
+		Seq     uint64      `json:"seq,omitempty"`
+	}{Op: op, ID: watchID, Devices: a.Devices, Epoch: epoch, Seq: seq}
+	switch {
+	case a.Box != nil:
+		b := a.Box
+		m.BBox = &[4]float64{float64(b.South) / geo.E7, float64(b.West) / geo.E7, float64(b.North) / geo.E7, float64(b.East) / geo.E7}
+	case len(a.Devices) == 0:
+		m.All = true
+	}
+	text, _ := json.Marshal(m) // numbers and strings always marshal
+	return text
+}
+
+// Events walks Next until it fails.
+func (w *Watch) Events() iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		for {
+			e, err := w.Next()
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Next waits for the next event. An error is the end: that of the context,
+// track.ErrClosed, or what the server refused the watch with, such as an *Error.
+func (w *Watch) Next() (Event, error) {
+	for {
+		if err := w.over(); err != nil {
+			return Event{}, err
+		}
+		sock := w.connected()
+		if sock == nil {
+			if e, again, err := w.reconnect(); err != nil || !again {
+				return e, err
+			}
+			continue
+		}
+		e, ok, err := w.receive(sock)
+		if err != nil {
+			if e, err = w.broken(err); err != nil {
+				return Event{}, err
+			}
+			return e, nil
+		}
+		if ok {
+			return e, nil
+		}
+	}
+}
+
+func (w *Watch) over() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.ctx.Err(); err != nil {
+		return err
+	}
+	if w.closed {
+		return fmt.Errorf("watch: %w", track.ErrClosed)
+	}
+	return nil
+}
+
+func (w *Watch) connected() *socket {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sock
+}
+
+// connect opens a socket and asks for the area, from where the watch stood if that is
+// known.
+func (w *Watch) connect() error {
+	sock, err := w.conn.openSocket(w.ctx)
+	if err != nil {
+		return err
+	}
+	w.moving.Lock()
+	defer w.moving.Unlock()
+	if err := sock.write(ws.OpText, w.firstRequest()); err != nil {
+		sock.close()
+		return w.conn.lineError(w.ctx, err)
+	}
+	w.stream, w.goodbye = 0, nil
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed || w.ctx.Err() != nil {
+		sock.close()
+		return fmt.Errorf("watch: %w", track.ErrClosed)
+	}
+	w.sock = sock
+	return nil
+}
+
+func (w *Watch) firstRequest() []byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	epoch, seq := w.epoch, w.seq
+	if !w.complete || w.moved {
+		epoch, seq = "", 0
+	}
+	return watchMessage("watch", w.area, epoch, seq)
+}
+
+// reconnect waits until it is time and tries. again is true if it worked.
+func (w *Watch) reconnect() (e Event, again bool, err error) {
+	if !sleep(w.ctx, time.Until(w.retryAt)) {
+		return Event{}, false, w.ctx.Err()
+	}
+	if err := w.connect(); err != nil {
+		e, err = w.broken(err)
+		return e, false, err
+	}
+	return Event{}, true, nil
+}
+
+// broken decides what an error means: an end, or another try.
+func (w *Watch) broken(err error) (Event, error) {
+	w.hangUp()
+	if over := w.over(); over != nil {
+		return Event{}, over
+	}
+	if final(err) {
+		return Event{}, err
+	}
+	why := w.goodbye
+	if why == nil {
+		why = err
+	}
+	if !errors.Is(why, ErrUnreachable) {
+		why = w.conn.lineError(w.ctx, why)
+	}
+	w.goodbye = nil
+	wait := w.backoff()
+	w.retryAt = time.Now().Add(wait)
+	return Event{Kind: Disconnected, Err: why, RetryIn: wait}, nil
+}
+
+// Backoff of reconnections: doubled each time, and each time a random part of it, so
+// that a thousand clients of a server that restarts do not come at once.
+const (
+	firstBackoff = 250 * time.Millisecond
+	maxBackoff   = 15 * time.Second
+)
+
+func (w *Watch) backoff() time.Duration {
+	most := min(firstBackoff<<min(w.failures, 10), maxBackoff)
+	w.failures++
+	return most/2 + rand.N(most/2)
+}
+
+// final tells whether trying again could not help.
+func final(err error) bool {
+	var refused *Error
+	if errors.As(err, &refused) {
+		return refused.Status/100 == 4 && refused.Status != 429 && refused.Status != 408
+	}
+	return errors.Is(err, ErrUntrusted) || errors.Is(err, track.ErrDenied)
+}
+
+// closeToken is the close code of a token that ended.
+const closeToken ws.StatusCode = 4401
+
+// receive reads one message; ok tells whether it makes an event.
+func (w *Watch) receive(s *socket) (e Event, ok bool, err error) {
+	msg, err := s.read()
+	if err != nil {
+		var closed *closedError
+		if errors.As(err, &closed) && closed.code == closeToken {
+			err = &Error{Status: 401, Code: "unauthenticated", Message: closed.Error()}
+		}
+		return Event{}, false, err
+	}
+	if err := w.f.decode(&w.dec, msg); err != nil {
+		return Event{}, false, fmt.Errorf("message of the server: %w", err)
+	}
+	return w.handle()
+}
+
+func (w *Watch) handle() (e Event, ok bool, err error) {
+	f := &w.f
+	switch f.kind {
+	case "watching":
+		return w.watching()
+	case "error":
+		refusal := f.problem.asError(0)
+		if w.stream == 0 {
+			refusal.Status = 400 // the watch itself: final
+			return Event{}, false, refusal
+		}
+		w.mu.Lock()
+		w.area = w.confirmed
+		w.mu.Unlock()
+		return Event{Kind: Refused, Err: refusal}, true, nil
+	case "goodbye":
+		w.goodbye = errors.New(f.reason)
+		return Event{}, false, nil
+	case "snapshot", "fixes", "resync":
+		if f.stream != w.stream {
+			return Event{}, false, nil // of an area that was left
+		}
+		return w.advance()
+	}
+	return Event{}, false, nil // from a newer server
+}
+
+func (w *Watch) watching() (Event, bool, error) {
+	w.failures = 0
+	resumed := w.f.resumed && w.complete && w.f.epoch == w.epoch
+	if !resumed {
+		w.complete = false
+	}
+	w.stream, w.epoch = w.f.stream, w.f.epoch
+	w.mu.Lock()
+	w.confirmed, w.moved = w.area, false
+	w.mu.Unlock()
+	return Event{Kind: Resumed}, resumed, nil
+}
+
+// advance checks the numbers of a frame and makes an event of it.
+func (w *Watch) advance() (Event, bool, error) {
+	f := &w.f
+	e := Event{First: f.fresh, More: f.more, Fixes: f.fixes, Left: f.left, Skipped: f.skipped}
+	switch f.kind {
+	case "snapshot":
+		e.Kind, w.epoch = Snapshot, f.epoch
+	case "resync":
+		e.Kind = Resync
+	default:
+		e.Kind = Fixes
+	}
+	if e.Kind != Snapshot && w.seq+f.n+f.skipped != f.seq {
+		w.complete = false
+		return Event{}, false, fmt.Errorf("the stream went from fix %d to %d with %d fixes and %d skipped", w.seq, f.seq, f.n, f.skipped)
+	}
+	w.seq = f.seq
+	w.complete = !f.more
+	return e, true, nil
+}
+
+// frame is one message of the server.
+type frame struct {
+	kind    string
+	id      uint64
+	stream  uint64
+	epoch   string
+	seq     uint64
+	n       uint64
+	skipped uint64
+	fresh   bool
+	more    bool
+	resumed bool
+	fixes   []Fix
+	left    []track.DeviceID
+	problem problem
+	reason  string
+}
+
+// decode reads a message and reuses the memory of the one before.
+func (f *frame) decode(d *fixReader, msg []byte) error {
+	*f = frame{fixes: f.fixes[:0], left: f.left[:0]}
+	d.reset(msg)
+	d.open('{')
+	for first := true; d.more(first, '}'); first = false {
+		f.member(d, d.key())
+	}
+	if err := d.end(); err != nil {
+		return err
+	}
+	if f.kind == "" {
+		return errors.New("a message without a type")
+	}
+	return nil
+}
+
+func (f *frame) member(d *fixReader, key []byte) {
+	switch string(key) {
+	case "type":
+		f.kind = d.intern(d.str())
+	case "id":
+		f.id = uint64(d.scaled(0, 1<<53))
+	case "stream":
+		f.stream = d.uint()
+	case "epoch":
+		f.epoch = d.intern(d.str())
+	case "seq":
+		f.seq = d.uint()
+	case "n":
+		f.n = d.uint()
+	case "skipped":
+		f.skipped = d.uint()
+	case "fresh":
+		f.fresh = d.bool()
+	case "more":
+		f.more = d.bool()
+	case "resumed":
+		f.resumed = d.bool()
+	case "reason":
+		f.reason = string(d.str())
+	case "fixes":
+		d.open('[')
+		for first := true; d.scan.more(first, ']'); first = false {
+			f.fixes = append(f.fixes, Fix{})
+			d.fix(&f.fixes[len(f.fixes)-1])
+		}
+	case "left":
+		d.open('[')
+		for first := true; d.scan.more(first, ']'); first = false {
+			f.left = append(f.left, d.device())
+		}
+	case "error":
+		f.error(d)
+	default:
+		d.skip()
+	}
+}
+
+func (f *frame) error(d *fixReader) {
+	p := &f.problem.Error
+	d.open('{')
+	for first := true; d.more(first, '}'); first = false {
+		switch string(d.key()) {
+		case "code":
+			p.Code = string(d.str())
+		case "message":
+			p.Message = string(d.str())
+		case "hint":
+			p.Hint = string(d.str())
+		case "request":
+			p.Request = string(d.str())
+		default:
+			d.skip()
+		}
+	}
+}
