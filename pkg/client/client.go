@@ -80,6 +80,8 @@ func Dial(cfg Config) (*Conn, error) {
 			DisableCompression:  true,
 			MaxIdleConnsPerHost: 4,
 			IdleConnTimeout:     30 * time.Second,
+
+			ExpectContinueTimeout: 2 * time.Second,
 		},
 		// A redirect would carry the token to another place.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -231,6 +233,10 @@ func (c *Conn) lineError(ctx context.Context, err error) error {
 	return &unreachable{server: c.base.Host, err: err}
 }
 
+// askFirst is the size of a body, in bytes, above which a client asks whether to send
+// it.
+const askFirst = 16 << 10
+
 // maxReply bounds what one answer that is not a stream may weigh.
 const maxReply = 64 << 20
 
@@ -296,6 +302,9 @@ func (c *Conn) sendOnce(ctx context.Context, method, path string, query url.Valu
 	req.Header.Set("Accept", accept)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if req.ContentLength > askFirst {
+		req.Header.Set("Expect", "100-continue") // a refusal then comes before all of it was sent
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

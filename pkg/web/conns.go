@@ -2,6 +2,7 @@ package web
 
 import (
 	"crypto/tls"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -86,6 +87,7 @@ type conn struct {
 	writeTimeout time.Duration
 	admitted     atomic.Bool
 	upgraded     atomic.Bool // it belongs to a session
+	unread       atomic.Bool // it was answered before its request was read
 	closed       atomic.Bool
 }
 
@@ -109,10 +111,29 @@ func (c *conn) SetWriteDeadline(time.Time) error { return nil }
 
 func (c *conn) Close() error {
 	if c.closed.CompareAndSwap(false, true) {
+		if c.unread.Load() {
+			linger(c.Conn)
+		}
 		c.admit()
 		c.w.conns.remove(c)
 	}
 	return c.Conn.Close()
+}
+
+const (
+	lingerTime  = time.Second
+	lingerBytes = 4 << 20
+)
+
+// linger says that nothing more will come and throws away what still arrives, for a
+// moment. To close with bytes unread would reset the connection, and the reset would
+// overtake the answer.
+func linger(c net.Conn) {
+	_ = c.SetReadDeadline(time.Now().Add(lingerTime))
+	if tcp := tcpOf(c); tcp != nil {
+		_ = tcp.CloseWrite()
+	}
+	_, _ = io.Copy(io.Discard, io.LimitReader(c, lingerBytes))
 }
 
 // tcpOf finds the socket below a connection, for writev and for its options: nil when

@@ -37,6 +37,27 @@ func TestStrangersAreStoppedBeforeTheirBody(t *testing.T) {
 	}
 }
 
+func TestBodyThatIsAskedForFirstIsRefusedUnsent(t *testing.T) {
+	h := newHouse(t, nil)
+	const head = "POST /v1/devices HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n"
+	if a := readReply(t, h.raw(fmt.Sprintf(head, h.admin, maxBody+1))); a.status != 413 || a.code(t) != "too_large" {
+		t.Errorf("too large: got %d %s", a.status, a.body)
+	}
+	const body = `{"name":"van"}`
+	c := h.raw(fmt.Sprintf(head, h.admin, len(body)))
+	r := bufio.NewReader(c)
+	if line, err := r.ReadString('\n'); err != nil || !strings.Contains(line, " 100 ") {
+		t.Fatalf("got %q, %v", line, err)
+	}
+	_, _ = r.ReadString('\n')
+	if _, err := io.WriteString(c, body); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := r.ReadString('\n'); err != nil || !strings.Contains(line, " 201 ") {
+		t.Errorf("got %q, %v", line, err)
+	}
+}
+
 func TestHeadersAreBounded(t *testing.T) {
 	h := newHouse(t, nil)
 	a := readReply(t, h.raw("GET /v1/status HTTP/1.1\r\nHost: x\r\nX-Big: "+strings.Repeat("a", maxHeader)+"\r\n\r\n"))

@@ -222,11 +222,12 @@ func (w *Web) admitBody(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 
 // expect tells a client that asked first whether to send its body.
 func (w *Web) expect(ctx *fasthttp.RequestCtx) int {
-	if _, err := w.identify(&ctx.Request.Header); err != nil {
-		w.refuse(ctx, err)
-		return ctx.Response.StatusCode()
+	h := &ctx.Request.Header
+	if h.ContentLength() <= w.admitBody(h).MaxRequestBodySize {
+		return fasthttp.StatusContinue
 	}
-	return fasthttp.StatusContinue
+	w.refuse(ctx, fasthttp.ErrBodyTooLarge)
+	return ctx.Response.StatusCode()
 }
 
 // refuse answers what never became a request.
@@ -245,9 +246,11 @@ func (w *Web) refuse(ctx *fasthttp.RequestCtx, err error) {
 		}
 	case errors.As(err, &line) && line.Timeout():
 		err = errTimeout
-	case errors.Is(err, errUnauthenticated):
 	default:
 		err = fmt.Errorf("not an HTTP request: %w", track.ErrInvalid)
+	}
+	if c, ok := ctx.Conn().(*conn); ok {
+		c.unread.Store(true)
 	}
 	w.fail(rq, err)
 	w.stats.request("none", ctx.Response.StatusCode(), 0)

@@ -62,11 +62,8 @@ var (
 	hungUp     = &closing{} // no close frame: nobody would read it
 )
 
-const (
-	closeWithin = time.Second            // for a client to answer our close
-	lastWords   = 250 * time.Millisecond // for it to take them
-	lingerBytes = 1 << 20                // that are still read from it
-)
+// lastWords is how long a client has to take our reason.
+const lastWords = 250 * time.Millisecond
 
 // stream upgrades a request to a WebSocket.
 func (w *Web) stream(rq *request) error {
@@ -185,24 +182,11 @@ func (s *session) run() {
 	var reader sync.WaitGroup
 	reader.Go(func() { s.guard(s.read) })
 	s.guard(newWriter(s).run)
-	// The writer has said what there was to say. Give the client a moment to answer
-	// the close, so that a reset does not overtake it.
-	_ = s.c.SetReadDeadline(time.Now().Add(closeWithin))
+	// The writer has said what there was to say. Give the client a moment to answer.
+	_ = s.c.SetReadDeadline(time.Now().Add(lingerTime))
 	reader.Wait()
-	s.linger()
+	s.c.unread.Store(s.why() != hungUp)
 	_ = s.c.Close()
-}
-
-// linger reads on for what is left of the moment. To close with bytes unread would
-// reset the connection, and the reset would overtake our last words.
-func (s *session) linger() {
-	if s.why() == hungUp {
-		return
-	}
-	if tcp := tcpOf(s.c); tcp != nil {
-		_ = tcp.CloseWrite()
-	}
-	_, _ = io.Copy(io.Discard, io.LimitReader(s.c, lingerBytes))
 }
 
 // guard ends the session, and only it, on a bug of ours.
