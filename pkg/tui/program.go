@@ -32,61 +32,84 @@ func Run(ctx context.Context, o Options) error {
 	go world.Fine() // ahead of the first zoom that wants it
 
 	store := NewStore(o.Now)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	fed := startFeed(ctx, &o, store)
+	feeding, stopFeed := context.WithCancel(ctx)
+	defer stopFeed()
+	r := &running{store: store, stopFeed: stopFeed, fed: startFeed(feeding, &o, store), shown: make(chan error, 1)}
 
 	meter := &meter{File: os.Stdout}
 	s := newScreen(&o, store, theme, glyphs)
 	s.noMouse = !o.Mouse
-	prog := tea.NewProgram(&program{s: s, meter: meter, focused: true},
-		tea.WithContext(ctx), tea.WithOutput(meter), tea.WithFPS(30), tea.WithEnvironment(o.environ()))
-	shown := make(chan error, 1)
+	p := &program{s: s, meter: meter, focused: true}
+	// Neither its signal handler nor its context: both make it close the terminal while
+	// it may still be reading from it. A message to quit does not.
+	r.tea = tea.NewProgram(p, tea.WithOutput(meter), tea.WithFPS(30), tea.WithEnvironment(o.environ()), tea.WithoutSignalHandler())
 	go func() {
-		_, err := prog.Run()
-		shown <- err
+		_, err := r.tea.Run()
+		r.shown <- errors.Join(p.failed, err)
 	}()
-	return supervise(ctx, cancel, store, prog, shown, fed)
+	return r.wait(ctx)
 }
 
-// supervise waits for whichever ends the map, and then for the others.
-func supervise(ctx context.Context, cancel func(), store *Store, prog *tea.Program, shown, fed <-chan error) error {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
+// running is a map on a terminal and the feed behind it.
+type running struct {
+	store    *Store
+	tea      *tea.Program
+	shown    chan error // how the map ended
+	fed      <-chan error
+	stopFeed func()
+}
 
-	var feedErr error
+// grace is how long a terminal may take for the last bytes. One that hangs would take
+// them never.
+const grace = time.Second
+
+// wait returns when the map has ended, and its feed.
+func (r *running) wait(ctx context.Context) error {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+
+	fed := r.fed
 	for {
 		select {
-		case err := <-shown:
-			outside := ctx.Err() != nil
-			cancel()
+		case err := <-r.shown:
+			r.stopFeed()
 			if fed != nil {
 				<-fed
 			}
-			if outside && feedErr == nil || errors.Is(err, tea.ErrInterrupted) {
-				return nil
-			}
-			return errors.Join(feedErr, err)
-		case feedErr = <-fed:
+			return err
+		case err := <-fed:
 			fed = nil
-			if feedErr == nil {
-				store.SetLink(Ended, "the feed is complete")
-				continue
+			if err != nil {
+				return errors.Join(err, r.quit())
 			}
-			go prog.Quit() // from a goroutine: it waits while the program draws
-		case <-hangup:
-			cancel()
-			// Drawing may hang for ever in a write to a terminal that is gone.
-			select {
-			case <-shown:
-			case <-time.After(time.Second):
-			}
-			if fed != nil {
-				<-fed
-			}
-			return nil
+			r.store.SetLink(Ended, "the feed is complete")
+		case <-ctx.Done():
+			return r.end(fed)
+		case <-signals:
+			return r.end(fed)
 		}
+	}
+}
+
+// end stops the feed and the map.
+func (r *running) end(fed <-chan error) error {
+	r.stopFeed()
+	err := r.quit()
+	if fed != nil {
+		<-fed
+	}
+	return err
+}
+
+// quit ends the map and gives the terminal back.
+func (r *running) quit() error {
+	go r.tea.Quit() // waits while a frame is being written, with a hung terminal for ever
+	select {
+	case err := <-r.shown:
+		return err
+	case <-time.After(grace):
+		return nil
 	}
 }
 
@@ -122,7 +145,8 @@ type program struct {
 	meter   *meter
 	focused bool
 	drawn   time.Time
-	waiting bool // for soonMsg
+	waiting bool  // for soonMsg
+	failed  error // a panic, after which nothing is drawn any more
 }
 
 type (
@@ -149,7 +173,21 @@ func (p *program) View() tea.View {
 	return v
 }
 
-func (p *program) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+// Update ends the map in good order if the screen panics.
+func (p *program) Update(msg tea.Msg) (m tea.Model, cmd tea.Cmd) {
+	defer func() {
+		if r := recover(); r != nil {
+			p.failed = fmt.Errorf("map: panic: %v\n%s", r, debug.Stack())
+			m, cmd = p, tea.Quit
+		}
+	}()
+	if p.failed != nil {
+		return p, tea.Quit
+	}
+	return p.update(msg)
+}
+
+func (p *program) update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	s := p.s
 	switch msg := msg.(type) {
 	case tickMsg:

@@ -288,7 +288,7 @@ func TestTerminalIsGivenBack(t *testing.T) {
 				t.Fatal(err)
 			}
 			if code != tt.code {
-				t.Errorf("exit code %d, want %d", code, tt.code)
+				t.Errorf("exit code %d, want %d\n%s", code, tt.code, raw[max(0, len(raw)-4000):])
 			}
 			restored(t, raw)
 			if at := strings.LastIndex(raw, "\x1b[?1049l"); tt.says != "" && !strings.Contains(raw[max(at, 0):], tt.says) {

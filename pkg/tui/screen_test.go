@@ -569,7 +569,7 @@ func TestHostileNamesDoNotReachTheTerminal(t *testing.T) {
 	f.Event = "\x1b[5m"
 	r.store.Apply([]client.Fix{f})
 	r.press("n", "n", "n", "n", "n", "n", "?")
-	if strings.ContainsAny(strings.ReplaceAll(r.frame, "\x1b[", ""), "\x1b\x07\r\x9b\u202e\u200d") {
+	if strings.ContainsAny(strings.ReplaceAll(r.frame, "\x1b[", ""), "\x1b\x07\r\u009b\u202e\u200d") {
 		t.Errorf("a control character got through:\n%q", r.frame)
 	}
 	for _, seq := range []string{"\x1b[2J", "\x1b[5m\n", "\x1b]"} {
