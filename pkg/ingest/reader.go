@@ -68,6 +68,7 @@ type reader struct {
 	keys       seal.Keys
 	deriveKeys func(*seal.Root)
 
+	failing  bool // the last read did
 	lastTend int64
 	tally    tally
 }
@@ -112,6 +113,7 @@ func (r *reader) run(ctx context.Context) error {
 		case err != nil:
 			r.readError(ctx, err)
 		default:
+			r.failing = false
 			r.handle(pkts)
 		}
 	}
@@ -130,12 +132,16 @@ func (r *reader) drain() {
 }
 
 // readError counts and goes on: whatever a network does to a socket, the next
-// datagram may be fine.
+// datagram may be fine. Only a second error in a row makes it wait a moment.
 func (r *reader) readError(ctx context.Context, err error) {
 	r.tally.count(readErrors)
 	r.tally.publish()
 	if r.in.mayComplain(r.in.cfg.Now().Unix()) {
 		r.in.log.Warn("reading datagrams", "err", err)
+	}
+	if !r.failing {
+		r.failing = true
+		return
 	}
 	select {
 	case <-ctx.Done():

@@ -40,10 +40,11 @@ const batchLen = 64
 const longest = seal.MaxDatagram + 1
 
 // plainSocket reads one datagram a call with nothing but package net. Of the drops
-// it knows nothing.
+// it knows nothing. Its buffer holds the largest there are, as some systems make an
+// error of one that does not fit.
 type plainSocket struct {
 	conn   *net.UDPConn
-	buf    [longest]byte
+	buf    [1 << 16]byte
 	batch  [1][]byte
 	from   netip.AddrPort
 	ack    [seal.AckLen]byte

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -165,7 +166,7 @@ func bodyOf(at time.Time, n int, ack bool) []byte {
 // stand is one reader on a socket of memory, with a clock that is set by hand.
 type stand struct {
 	t      testing.TB
-	clock  time.Time
+	clock  handClock
 	river  *bareRiver
 	socket *memorySocket
 	in     *Ingest
@@ -175,8 +176,8 @@ type stand struct {
 var epoch0 = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func newStand(t testing.TB, edit ...func(*Config)) *stand {
-	s := &stand{t: t, clock: epoch0, river: newBareRiver(), socket: &memorySocket{from: netip.MustParseAddrPort("192.0.2.7:5000")}}
-	cfg := Config{Now: func() time.Time { return s.clock }}
+	s := &stand{t: t, river: newBareRiver(), socket: &memorySocket{from: netip.MustParseAddrPort("192.0.2.7:5000")}}
+	cfg := Config{Now: s.now}
 	for _, e := range edit {
 		e(&cfg)
 	}
@@ -193,9 +194,14 @@ func (s *stand) restart(cfg Config, e Engine) {
 	s.in.readers = []*reader{s.reader}
 }
 
-func (s *stand) now() time.Time { return s.clock }
+func (s *stand) now() time.Time { return s.clock.now() }
 
-func (s *stand) sleep(d time.Duration) { s.clock = s.clock.Add(d) }
+func (s *stand) sleep(d time.Duration) { s.clock.gone.Add(int64(d)) }
+
+// handClock shows epoch0 until somebody moves it.
+type handClock struct{ gone atomic.Int64 }
+
+func (c *handClock) now() time.Time { return epoch0.Add(time.Duration(c.gone.Load())) }
 
 // send brings datagrams to the reader, in batches, and returns the acks.
 func (s *stand) send(pkts ...[]byte) [][]byte {

@@ -362,6 +362,14 @@ func TestThreat17NoLockOut(t *testing.T) {
 	if f := s.records.find(d.id).fails; f != 65535 {
 		t.Errorf("counted %d forgeries, want them to stay at 65535", f)
 	}
+	if len(s.river.alarms) != 0 {
+		t.Errorf("alarms %v", s.river.alarms)
+	}
+	s.tally.published[authFail].Store(forgeryLimit) // what takes a day at a million a second
+	s.want("auth_fail", forged)
+	if len(s.river.alarms) != 1 || s.river.alarms[0] != engine.AlarmAuthFlood {
+		t.Errorf("alarms %v at the limit of the cipher", s.river.alarms)
+	}
 	s.want("ok", d.report(s.now()))
 }
 
