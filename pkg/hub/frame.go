@@ -71,12 +71,13 @@ var gone = new(Frame)
 type Encoding struct {
 	name   string
 	encode func(dst []byte, f *Frame) []byte
+	room   atomic.Int64 // bytes a fix, as the last frame needed
 }
 
 // NewEncoding names a way to append a frame's bytes to dst. encode may run on any
 // goroutine, for different frames at once, and keeps nothing of the frame.
 func NewEncoding(name string, encode func(dst []byte, f *Frame) []byte) *Encoding {
-	return &Encoding{name, encode}
+	return &Encoding{name: name, encode: encode}
 }
 
 func (e *Encoding) String() string { return e.name }
@@ -102,10 +103,12 @@ func (f *Frame) Bytes(e *Encoding) []byte {
 	if s.done.Load() {
 		return s.b
 	}
+	n := int64(len(f.Fixes) + 1)
 	if s.b == nil {
-		s.b = make([]byte, 0, 64+128*len(f.Fixes))
+		s.b = make([]byte, 0, n*e.room.Load())
 	}
 	s.b = e.encode(s.b, f)
+	e.room.Store(int64(len(s.b))/n*9/8 + 16)
 	s.done.Store(true)
 	f.owner.hub.encodings.Add(1)
 	f.grow(int64(cap(s.b)))

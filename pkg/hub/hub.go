@@ -47,7 +47,7 @@ const (
 // Config of the hub. Snapshot and Stamp are required, the rest has good zeros.
 type Config struct {
 	Tick         time.Duration // between two frames of a busy stream; 0: 50 ms
-	MaxFrame     int           // fixes in a frame; 0: 512
+	MaxFrame     int           // fixes in a frame; 0: 448, which fill the 32 KiB that Go's allocator is still quick with
 	QueueBytes   int           // of recent frames that a stream keeps for those who lag or resume; 0: 8 MiB
 	HistoryBytes int           // of the frames of all streams; beyond it Linger shrinks; 0: 256 MiB
 	Linger       time.Duration // how long frames, and streams without a viewer, are kept to resume; 0: 30 s
@@ -67,7 +67,7 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	set(&c.Tick, 50*time.Millisecond)
-	set(&c.MaxFrame, 512)
+	set(&c.MaxFrame, 448)
 	set(&c.QueueBytes, 8<<20)
 	set(&c.HistoryBytes, 256<<20)
 	set(&c.Linger, 30*time.Second)
@@ -108,6 +108,8 @@ type Hub struct {
 	lastID    uint32
 	closed    bool
 
+	keep time.Duration // of frames: Linger, or less if there are too many bytes; Run's own
+
 	hurryTick atomic.Int64
 	hurry     atomic.Int64
 
@@ -125,6 +127,7 @@ func New(c Config) *Hub {
 		streams: map[string]*stream{},
 		viewers: map[*Viewer]struct{}{},
 	}
+	h.keep = h.c.Linger
 	h.gate.init()
 	h.wheel.init()
 	h.index.init()
@@ -206,12 +209,13 @@ func (h *Hub) tidy() {
 		bytes += s.bytes.Load()
 	}
 	h.mu.RUnlock()
-	keep := int64(h.c.Linger)
 	if limit := int64(h.c.HistoryBytes); bytes > limit {
-		keep = int64(float64(keep) * float64(limit) / float64(bytes))
+		h.keep = time.Duration(float64(h.keep) * float64(limit) / float64(bytes))
+	} else {
+		h.keep = min(h.keep+h.keep/8+time.Millisecond, h.c.Linger)
 	}
 	for _, s := range streams {
-		s.trim(now - keep)
+		s.trim(now - int64(h.keep))
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -52,15 +52,18 @@ func (h *Hub) Watch(q Query, o Options) (*Viewer, error) {
 	}
 	v := &Viewer{hub: h, notify: o.Notify, wake: make(chan struct{}, 1)}
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	if h.closed {
+		h.mu.Unlock()
 		return nil, track.ErrClosed
 	}
 	h.viewers[v] = struct{}{}
 	v.stripe = &h.stripes[len(h.viewers)%stripes]
-	v.enter(h.attach(q, key))
-	if o.ResumeEpoch == v.s.epoch {
-		if at := v.s.find(o.ResumeSeq); at != nil {
+	s := h.attach(q, key)
+	h.mu.Unlock()
+
+	v.enter(s)
+	if o.ResumeEpoch == s.epoch {
+		if at := s.find(o.ResumeSeq); at != nil {
 			v.cur.Store(at)
 			v.catch, v.resumed = nil, true
 		}
