@@ -62,9 +62,10 @@ type Beacon struct {
 	wake   chan struct{} // holds one: the queue has something new
 	idle   chan struct{} // holds one: the queue went empty
 
-	mu    sync.Mutex
-	queue []track.Fix // oldest first, by time
-	stats BeaconStats
+	mu     sync.Mutex
+	queue  []track.Fix // oldest first, by time
+	inHand int         // fixes off the queue that are just being sent
+	stats  BeaconStats
 
 	// Below belongs to the goroutine of Run.
 	pack     packer
@@ -150,7 +151,7 @@ func (b *Beacon) Stats() BeaconStats {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.stats
-	s.Queued = len(b.queue)
+	s.Queued = len(b.queue) + b.inHand
 	return s
 }
 
@@ -304,6 +305,7 @@ func (b *Beacon) maySend() time.Time {
 
 func (b *Beacon) sendNewest(conn net.Conn, now time.Time) error {
 	fixes, left := b.takeNewest()
+	defer b.handsFree()
 	ask := b.cfg.Acks && now.Sub(b.lastAsk) >= askEvery
 	body, n, err := b.pack.pack(fixes, left, ask)
 	if err != nil {
@@ -357,7 +359,15 @@ func (b *Beacon) takeNewest() (newestFirst []track.Fix, left int) {
 	b.fixes = append(b.fixes[:0], b.queue[len(b.queue)-n:]...)
 	slices.Reverse(b.fixes)
 	b.queue = b.queue[:len(b.queue)-n]
+	b.inHand = n
 	return b.fixes, len(b.queue)
+}
+
+// handsFree says that every fix taken was sent, dropped or given back.
+func (b *Beacon) handsFree() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.inHand = 0
 }
 
 func (b *Beacon) giveBack(fixes []track.Fix) {

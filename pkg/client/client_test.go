@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -151,7 +153,9 @@ func TestTokenIsSentAndEmptyRefsAreNot(t *testing.T) {
 // tlsServer answers every question with an empty status.
 func tlsServer(t testing.TB) (addr, fingerprint string) {
 	t.Helper()
-	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte("{}")) }))
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte("{}")) }))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that hang up are the point
+	s.StartTLS()
 	t.Cleanup(s.Close)
 	return s.Listener.Addr().String(), FingerprintOf(s.Certificate().Raw)
 }
