@@ -3,6 +3,8 @@ package tui
 import (
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
 	"tracker/pkg/client"
 	"tracker/pkg/track"
@@ -45,10 +47,18 @@ func (s *Store) take(e *client.Event) {
 		s.Apply(e.Fixes)
 		s.Left(e.Left)
 	case client.Disconnected:
-		s.SetLink(Reconnecting, e.Err.Error())
+		s.SetLink(Reconnecting, fmt.Sprintf("%s, again in %v", shortly(e.Err), e.RetryIn.Round(100*time.Millisecond)))
 		return
 	case client.Refused:
 		return
 	}
 	s.SetLink(Live, "")
+}
+
+// shortly is an error in the few words that a status line has room for.
+func shortly(err error) string {
+	if errors.Is(err, client.ErrUnreachable) {
+		return "no answer"
+	}
+	return err.Error()
 }

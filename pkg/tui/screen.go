@@ -335,11 +335,10 @@ func (s *screen) frameBox(r rect, name string, focused bool) {
 
 // column of the list.
 type column struct {
-	head  string
-	w     int // negative: flush right
-	by    order
-	text  func(*screen, *client.Fix, *point) string
-	style func(st state) canvas.Style
+	head string
+	w    int   // negative: flush right
+	by   order // orders if it cannot be sorted by
+	text func(*screen, *client.Fix, *point) string
 }
 
 var columns = []column{
@@ -348,22 +347,22 @@ var columns = []column{
 			return "—"
 		}
 		return kmh(f.Speed)
-	}, nil},
+	}},
 	{"", 2, orders, func(_ *screen, f *client.Fix, p *point) string {
 		if f.Has&track.HasVel == 0 || p.speed < movingFrom {
 			return ""
 		}
 		return string(arrow(p.course))
-	}, nil},
+	}},
 	{"age", -5, byAge, func(s *screen, _ *client.Fix, p *point) string {
 		return age(time.Duration(s.at.UnixMilli()-p.heard) * time.Millisecond)
-	}, nil},
+	}},
 	{"batt", -5, byBattery, func(_ *screen, f *client.Fix, _ *point) string {
 		if f.Has&track.HasBat == 0 {
 			return "—"
 		}
 		return fmt.Sprintf("%d%%", f.Battery)
-	}, nil},
+	}},
 }
 
 func (s *screen) drawList() {

@@ -262,9 +262,13 @@ func TestEventsOfAWatch(t *testing.T) {
 	if st := s.status(); st.link.State != Live || st.devices != 2 || st.fixes != 1 {
 		t.Errorf("after fixes: %+v", st)
 	}
-	s.take(&client.Event{Kind: client.Disconnected, Err: errors.New("connection reset")})
-	if st := s.status(); st.link.State != Reconnecting || st.link.Note != "connection reset" {
+	s.take(&client.Event{Kind: client.Disconnected, Err: errors.New("connection reset"), RetryIn: 1234 * time.Millisecond})
+	if st := s.status(); st.link.State != Reconnecting || st.link.Note != "connection reset, again in 1.2s" {
 		t.Errorf("after a break: %+v", st.link)
+	}
+	s.take(&client.Event{Kind: client.Disconnected, Err: fmt.Errorf("dial: %w", client.ErrUnreachable), RetryIn: time.Second})
+	if got := s.status().link.Note; got != "no answer, again in 1s" {
+		t.Errorf("note %q", got)
 	}
 	s.take(&client.Event{Kind: client.Refused, Err: errors.New("no")})
 	s.take(&client.Event{Kind: client.Resync, First: true, More: true, Skipped: 40, Fixes: []client.Fix{fixOf(3, "c", c.at, 3, 4)}})
