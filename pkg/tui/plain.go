@@ -58,7 +58,7 @@ type narrator struct {
 
 	points  []point
 	told    map[track.DeviceID]int64 // when the fix that was last told of a device was heard
-	alarmed map[track.DeviceID]bool
+	alarmed map[track.DeviceID]int64 // which alarm was last told of
 	link    LinkState
 	turn    int // of the devices
 	said    int
@@ -71,7 +71,7 @@ const summaryEvery = 10 // sentences
 // next is one line, or nothing if there is nothing to say.
 func (n *narrator) next() string {
 	if n.told == nil {
-		n.told, n.alarmed = map[track.DeviceID]int64{}, map[track.DeviceID]bool{}
+		n.told, n.alarmed = map[track.DeviceID]int64{}, map[track.DeviceID]int64{}
 		n.lastAt, n.last = n.now(), n.store.status()
 	}
 	n.points = n.store.copyPoints(n.points)
@@ -119,20 +119,17 @@ func (n *narrator) linkChange() string {
 	return n.stamp("link: " + words + ".")
 }
 
-// alarm tells of a device that reports something for a person, once.
+// alarm tells of a device that reports something for a person: once, and again if it
+// goes on after the time for which an alarm is shown.
 func (n *narrator) alarm() string {
 	for i := range n.points {
 		p := &n.points[i]
-		if !p.event && len(n.alarmed) == 0 || !p.alive {
+		if !p.alive || !p.alarmed(n.now().UnixMilli()) {
 			continue
 		}
 		fix, name, ok := n.store.info(int32(i))
-		switch {
-		case !ok:
-		case !p.event:
-			delete(n.alarmed, fix.Device)
-		case !n.alarmed[fix.Device]:
-			n.alarmed[fix.Device] = true
+		if told := n.alarmed[fix.Device]; ok && (told == 0 || p.alarm-told >= alarmFor.Milliseconds()) {
+			n.alarmed[fix.Device] = p.alarm
 			return n.stamp("alert: " + n.describe(&fix, name, p))
 		}
 	}

@@ -40,11 +40,11 @@ type Store struct {
 type point struct {
 	pos    world.Pos
 	heard  int64  // unix milliseconds of our clock
+	alarm  int64  // when it last reported something for a person to look at; 0 never
 	speed  uint16 // cm/s
 	course uint16 // 1/100 degree
 	has    track.Has
 	bat    uint8 // percent, with track.HasBat
-	event  bool  // something for a person to look at
 	moving bool  // it moved, for devices that do not know their speed
 	alive  bool  // the slot is in use
 }
@@ -203,7 +203,7 @@ func (s *Store) put(f *client.Fix, heard time.Time) {
 		s.named++
 	}
 	s.move(d, p, f, heard.UnixMilli(), known)
-	keepPlace(f, &d.fix)
+	keep(f, &d.fix, p.alarmed(heard.UnixMilli()))
 }
 
 // placed tells whether anybody knows where it is.
@@ -213,7 +213,7 @@ func (p *point) placed() bool { return p.has&track.HasPos != 0 }
 func (p *point) state(now int64, a *ages) state {
 	age := now - p.heard
 	switch {
-	case p.event:
+	case p.alarmed(now):
 		return isAlert
 	case age >= a.lost:
 		return isLost
@@ -225,6 +225,14 @@ func (p *point) state(now int64, a *ages) state {
 	return isIdle
 }
 
+// alarmFor is how long a report such as sos is shown, whatever the device says after it:
+// a person has to get a chance to see it.
+const alarmFor = 5 * time.Minute
+
+func (p *point) alarmed(now int64) bool { return p.alarm != 0 && now-p.alarm < alarmFor.Milliseconds() }
+
+func alarming(event string) bool { return event == "sos" || event == "tamper" }
+
 // ages are how long a device may be silent, in milliseconds.
 type ages struct{ stale, lost int64 }
 
@@ -232,7 +240,9 @@ type ages struct{ stale, lost int64 }
 func (s *Store) move(d *device, p *point, f *client.Fix, heard int64, known bool) {
 	was := *p
 	p.alive, p.heard = true, heard
-	p.event = f.Event == "sos" || f.Event == "tamper"
+	if alarming(f.Event) {
+		p.alarm = heard
+	}
 	p.bat = uint8(min(max(f.Battery, 0), 100))
 	if !f.HasPos() {
 		return // a heartbeat: alive where it was
@@ -246,13 +256,16 @@ func (s *Store) move(d *device, p *point, f *client.Fix, heard int64, known bool
 	s.drop(d, p.pos, heard, f.Jump)
 }
 
-// keepPlace stores f as the latest fix, with the place of the one before if f is a
-// heartbeat.
-func keepPlace(f, latest *client.Fix) {
+// keep stores f as the latest fix, with the place of the one before if f is a heartbeat,
+// and with its event while that is being shown.
+func keep(f, latest *client.Fix, alarmed bool) {
 	before := *latest
 	*latest = *f
 	if !f.HasPos() {
 		latest.At, latest.Has = before.At, f.Has|before.Has&track.HasPos
+	}
+	if alarmed && !alarming(f.Event) {
+		latest.Event = before.Event
 	}
 }
 

@@ -141,7 +141,8 @@ func TestStates(t *testing.T) {
 		"speed decides":     {point{heard: now, has: track.HasVel, moving: true}, isIdle},
 		"stale":             {point{heard: now - 120_000, has: track.HasVel, speed: 300}, isStale},
 		"lost":              {point{heard: now - 900_000}, isLost},
-		"alert beats lost":  {point{heard: now - 900_000, event: true}, isAlert},
+		"alert beats lost":  {point{heard: now - 900_000, alarm: now - 1000}, isAlert},
+		"alarm is over":     {point{heard: now, alarm: now - alarmFor.Milliseconds()}, isIdle},
 		"clock ran forward": {point{heard: now + 5000, has: track.HasVel, speed: 300}, isMoving},
 	} {
 		if got := tt.p.state(now, a); got != tt.want {
@@ -231,6 +232,27 @@ func TestTrailsHaveABudget(t *testing.T) {
 	}
 	if total != s.trailed {
 		t.Errorf("counted %d crumbs, there are %d", s.trailed, total)
+	}
+}
+
+func TestAnAlarmIsShownForAWhile(t *testing.T) {
+	s, c := clockedStore()
+	sos := fixOf(1, "a", c.at, 1, 1)
+	sos.Event = "sos"
+	s.Apply([]client.Fix{sos})
+	after := func(d time.Duration, event string) (state, string) {
+		c.advance(d)
+		f := fixOf(1, "a", c.at, 1, 1)
+		f.Event = event
+		s.Apply([]client.Fix{f})
+		fix, _, _ := s.info(s.find(1))
+		return s.copyPoints(nil)[0].state(c.at.UnixMilli(), &ages{60_000, 600_000}), fix.Event
+	}
+	if st, event := after(time.Second, "motion_start"); st != isAlert || event != "sos" {
+		t.Errorf("a second later: %v, %q", stateLooks[st].name, event)
+	}
+	if st, event := after(alarmFor, "motion_stop"); st != isIdle || event != "motion_stop" {
+		t.Errorf("much later: %v, %q", stateLooks[st].name, event)
 	}
 }
 
