@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -184,8 +185,7 @@ func (s *batchSocket) receive(wait bool) ([][]byte, error) {
 	var err error
 	if wait {
 		if s.n < batchLen/2 {
-			nap := unix.NsecToTimespec(int64(pause))
-			_ = unix.Nanosleep(&nap, nil) // the runtime's timers are too coarse
+			takeBreath()
 		}
 		err = s.raw.Read(s.read)
 	} else {
@@ -200,6 +200,14 @@ func (s *batchSocket) receive(wait bool) ([][]byte, error) {
 		return nil, s.errno
 	}
 	return s.got[:s.n], nil
+}
+
+// takeBreath lets others run first: whoever has just been given a fix should not wait
+// for the processor that sleeps here. The runtime's own timers are too coarse.
+func takeBreath() {
+	runtime.Gosched()
+	nap := unix.NsecToTimespec(int64(pause))
+	_ = unix.Nanosleep(&nap, nil)
 }
 
 // recvmmsg returns false when it would have to wait.
