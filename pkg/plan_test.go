@@ -149,7 +149,7 @@ func TestCommandsUseTheirOwnBank(t *testing.T) {
 				}
 				continue
 			}
-			checkDoor(t, file, "cmd", imp)
+			checkDoor(t, file, "cmd/"+room, imp)
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,14 +22,14 @@ import (
 
 // daemon is a trackerd in a process of its own.
 type daemon struct {
-	t        *testing.T
+	t        testing.TB
 	bin, dir string
 	cmd      *exec.Cmd
 	tcp, udp string
 	conn     *client.Conn
 }
 
-func buildDaemon(t *testing.T) *daemon {
+func buildDaemon(t testing.TB) *daemon {
 	t.Helper()
 	d := &daemon{t: t, dir: filepath.Join(t.TempDir(), "data"), bin: filepath.Join(t.TempDir(), "trackerd")}
 	if out, err := exec.Command("go", "build", "-o", d.bin, ".").CombinedOutput(); err != nil {
@@ -74,6 +75,19 @@ func (d *daemon) kill() {
 	d.conn.CloseIdle()
 	_ = d.cmd.Process.Kill()
 	_ = d.cmd.Wait()
+	d.cmd = nil
+}
+
+// stop is SIGTERM: the server writes what it has and ends.
+func (d *daemon) stop() {
+	d.t.Helper()
+	d.conn.CloseIdle()
+	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		d.t.Fatal(err)
+	}
+	if err := d.cmd.Wait(); err != nil {
+		d.t.Fatal(err)
+	}
 	d.cmd = nil
 }
 
@@ -229,7 +243,7 @@ func sendSome(t *testing.T, udp net.Conn, traffic [][]byte) int {
 	return n
 }
 
-func dial(t *testing.T, addr string) net.Conn {
+func dial(t testing.TB, addr string) net.Conn {
 	t.Helper()
 	c, err := net.Dial("udp", addr)
 	if err != nil {
@@ -240,7 +254,7 @@ func dial(t *testing.T, addr string) net.Conn {
 }
 
 // waitIdle returns when the server has read all there was and stored it.
-func waitIdle(t *testing.T, d *daemon) {
+func waitIdle(t testing.TB, d *daemon) {
 	t.Helper()
 	var last uint64
 	for still := 0; still < 3; {

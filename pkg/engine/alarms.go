@@ -57,7 +57,7 @@ const keptAlarms = 100
 func (e *Engine) RaiseAlarm(kind AlarmSet, cred track.DeviceID, epoch uint32) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	i, ok := e.reg.byWire[cred]
+	i, ok := e.reg.credAt(cred)
 	if !ok {
 		return
 	}

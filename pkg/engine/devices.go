@@ -144,10 +144,10 @@ func (e *Engine) freshID() track.DeviceID {
 		var b [6]byte
 		_, _ = rand.Read(b[:]) // never fails
 		id := track.DeviceIDFromWire(b[:])
-		if _, taken := e.reg.byID[id]; taken || id == 0 {
+		if _, taken := e.reg.deviceAt(id); taken || id == 0 {
 			continue
 		}
-		if _, taken := e.reg.byWire[id]; taken {
+		if _, taken := e.reg.credAt(id); taken {
 			continue
 		}
 		return id
@@ -169,16 +169,16 @@ func (e *Engine) newCredential(en *seal.Enrolment, device track.DeviceID, now ti
 	return c
 }
 
-// addCred files a credential that the store has. Caller holds mu.
+// addCred files a credential that the store has. Doors cache no strangers, so none
+// has to be told. Caller holds mu.
 func (e *Engine) addCred(c *store.Credential, now time.Time) error {
 	if err := e.reg.addCred(c); err != nil {
 		return err
 	}
-	i := e.reg.byWire[c.ID]
+	i, _ := e.reg.credAt(c.ID)
 	if rec := e.reg.creds.at(i); rec.flags&seal.RotatingIDs != 0 {
 		e.addAliases(i, rec, now)
 	}
-	e.changed(i)
 	return nil
 }
 
@@ -250,10 +250,10 @@ func (e *Engine) Rename(ctx context.Context, id track.DeviceID, name string) (De
 	if err != nil {
 		return Device{}, err
 	}
-	i := e.reg.byID[id]
-	e.reg.unindexName(string(e.reg.nameOf(d)))
+	i, _ := e.reg.deviceAt(id)
+	e.reg.byName.remove(i)
 	e.reg.setName(d, name)
-	e.reg.indexName(name, i)
+	e.reg.byName.add(i)
 	return e.view(d), nil
 }
 
@@ -294,7 +294,8 @@ func (e *Engine) Revoke(ctx context.Context, id track.DeviceID) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.reg.unindexName(string(e.reg.nameOf(d)))
+	i, _ := e.reg.deviceAt(id)
+	e.reg.byName.remove(i)
 	d.revoked = seconds(now)
 	e.reg.active--
 	e.reg.credsOf(d, func(i uint32, _ *credRec) {
@@ -385,7 +386,7 @@ func (e *Engine) ResetFloor(ctx context.Context, id track.DeviceID) (Device, err
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	i := e.reg.byWire[c.id]
+	i, _ := e.reg.credAt(c.id)
 	rec := e.reg.creds.at(i)
 	rec.floor = sane
 	e.reg.denied[c.id] = append(slices.Clone(e.reg.denied[c.id]), bad)

@@ -107,7 +107,7 @@ func (e *Engine) load(ctx context.Context) error {
 		return err
 	}
 	if err := e.store.Credentials(ctx, func(c *store.Credential) error {
-		if d, ok := e.reg.byID[c.Device]; ok && e.reg.devices.at(d).revoked != 0 {
+		if d, ok := e.reg.deviceAt(c.Device); ok && e.reg.devices.at(d).revoked != 0 {
 			return nil
 		}
 		if !c.Expires.IsZero() && !now.Before(c.Expires) {
@@ -117,8 +117,6 @@ func (e *Engine) load(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	e.changes = e.changes[:0:0] // nobody has cached anything yet
-	e.generation.Store(0)
 	if err := e.store.Tokens(ctx, func(t *store.Token) error { e.tokens[t.Hash] = *t; return nil }); err != nil {
 		return err
 	}
@@ -136,7 +134,7 @@ func (e *Engine) load(ctx context.Context) error {
 // recallFloor restores the replay state of a credential: what was stored counts as
 // seen.
 func (e *Engine) recallFloor(f store.Floor) error {
-	i, ok := e.reg.byWire[f.Credential]
+	i, ok := e.reg.credAt(f.Credential)
 	if !ok {
 		return nil // revoked or rotated away
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"slices"
-	"strings"
 	"time"
 
 	"tracker/pkg/seal"
@@ -25,10 +24,9 @@ type registry struct {
 	names   []byte // what deviceRec.name points into
 	dead    int    // bytes of names that no device uses any more
 
-	byID   map[track.DeviceID]uint32 // stable id -> devices
-	byWire map[track.DeviceID]uint32 // provisioned wire id -> creds
-	byName map[uint64]uint32         // hash of the name -> devices, unless revoked
-	twins  map[string]uint32         // names whose hash was taken by another name
+	byID   index // stable id -> devices
+	byWire index // provisioned wire id -> creds
+	byName index // name -> devices, unless revoked
 
 	// alias holds the wire ids of credentials with rotating ids, for the windows
 	// around now; see rotating.go.
@@ -75,30 +73,40 @@ type Live struct {
 }
 
 func newRegistry() *registry {
-	return &registry{
-		byID:   map[track.DeviceID]uint32{},
-		byWire: map[track.DeviceID]uint32{},
-		byName: map[uint64]uint32{},
-		twins:  map[string]uint32{},
+	r := &registry{
 		alias:  map[track.DeviceID]alias{},
 		denied: map[track.DeviceID][]uint32{},
 		seed:   maphash.MakeSeed(),
 	}
+	r.byID.hash = func(i uint32) uint64 { return mix(uint64(r.devices.at(i).id)) }
+	r.byWire.hash = func(i uint32) uint64 { return mix(uint64(r.creds.at(i).id)) }
+	r.byName.hash = func(i uint32) uint64 { return maphash.Bytes(r.seed, r.nameOf(r.devices.at(i))) }
+	return r
+}
+
+// deviceAt finds the record of a device.
+func (r *registry) deviceAt(id track.DeviceID) (uint32, bool) {
+	return r.byID.find(mix(uint64(id)), func(i uint32) bool { return r.devices.at(i).id == id })
+}
+
+// credAt finds the record of a credential by its provisioned wire id.
+func (r *registry) credAt(id track.DeviceID) (uint32, bool) {
+	return r.byWire.find(mix(uint64(id)), func(i uint32) bool { return r.creds.at(i).id == id })
 }
 
 func (r *registry) addDevice(d *store.Device) {
 	i := r.devices.push(deviceRec{id: d.ID, created: seconds(d.Created), revoked: seconds(d.Revoked)})
-	r.byID[d.ID] = i
+	r.byID.add(i)
 	rec := r.devices.at(i)
 	r.setName(rec, d.Name)
 	if rec.revoked == 0 {
 		r.active++
-		r.indexName(d.Name, i)
+		r.byName.add(i)
 	}
 }
 
 func (r *registry) addCred(c *store.Credential) error {
-	dev, ok := r.byID[c.Device]
+	dev, ok := r.deviceAt(c.Device)
 	if !ok {
 		return fmt.Errorf("credential %s: device %s: %w", c.ID, c.Device, track.ErrNotFound)
 	}
@@ -114,7 +122,7 @@ func (r *registry) addCred(c *store.Credential) error {
 	} else {
 		i = r.creds.push(rec)
 	}
-	r.byWire[c.ID] = i
+	r.byWire.add(i)
 	// Newest first: the one that does not expire, then by how long each still is good.
 	link := &d.cred
 	for *link != 0 && rec.expires != 0 {
@@ -138,7 +146,7 @@ func (r *registry) dropCred(i uint32) {
 	if *link != 0 {
 		*link = c.next
 	}
-	delete(r.byWire, c.id)
+	r.byWire.remove(i)
 	delete(r.denied, c.id)
 	r.dropAliases(i)
 	*c = credRec{}
@@ -156,7 +164,7 @@ func (r *registry) credsOf(d *deviceRec, fn func(i uint32, c *credRec)) {
 }
 
 func (r *registry) device(id track.DeviceID) (*deviceRec, error) {
-	i, ok := r.byID[id]
+	i, ok := r.deviceAt(id)
 	if !ok {
 		return nil, fmt.Errorf("device %s: %w", id, track.ErrNotFound)
 	}
@@ -166,7 +174,7 @@ func (r *registry) device(id track.DeviceID) (*deviceRec, error) {
 // find resolves what a person types: the 12 digits of an id, or a name.
 func (r *registry) find(ref string) (*deviceRec, error) {
 	if id, err := track.ParseDeviceID(ref); err == nil {
-		if i, ok := r.byID[id]; ok {
+		if i, ok := r.deviceAt(id); ok {
 			return r.devices.at(i), nil
 		}
 	}
@@ -201,31 +209,9 @@ func (r *registry) packNames() {
 }
 
 func (r *registry) lookupName(name string) (uint32, bool) {
-	if i, ok := r.twins[name]; ok {
-		return i, true
-	}
-	i, ok := r.byName[maphash.String(r.seed, name)]
-	if !ok || string(r.nameOf(r.devices.at(i))) != name {
-		return 0, false
-	}
-	return i, true
-}
-
-func (r *registry) indexName(name string, i uint32) {
-	h := maphash.String(r.seed, name)
-	if j, taken := r.byName[h]; taken && j != i {
-		r.twins[strings.Clone(name)] = i
-		return
-	}
-	r.byName[h] = i
-}
-
-func (r *registry) unindexName(name string) {
-	if _, ok := r.twins[name]; ok {
-		delete(r.twins, name)
-		return
-	}
-	delete(r.byName, maphash.String(r.seed, name))
+	return r.byName.find(maphash.String(r.seed, name), func(i uint32) bool {
+		return string(r.nameOf(r.devices.at(i))) == name
+	})
 }
 
 // segments is a slice that grows without copying: record i stays where it is.

@@ -58,7 +58,7 @@ func (r *registry) expireAliases(now time.Time) {
 
 // resolve finds the credential behind the id that a datagram carries.
 func (r *registry) resolve(wire track.DeviceID) (uint32, bool) {
-	if i, ok := r.byWire[wire]; ok {
+	if i, ok := r.credAt(wire); ok {
 		return i, r.creds.at(i).flags&seal.RotatingIDs == 0
 	}
 	a, ok := r.alias[wire]

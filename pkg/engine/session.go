@@ -65,7 +65,7 @@ func (e *Engine) Session(wire track.DeviceID) (Session, bool) {
 // it afterwards. fn must not keep it.
 func (e *Engine) WithRoot(cred track.DeviceID, fn func(root *seal.Root)) error {
 	e.mu.RLock()
-	i, ok := e.reg.byWire[cred]
+	i, ok := e.reg.credAt(cred)
 	var wrapped [48]byte
 	if ok {
 		wrapped = e.reg.creds.at(i).wrapped
