@@ -74,6 +74,7 @@ var doors = map[string]string{
 	"github.com/spf13/cobra":                  "cmd",
 	"github.com/spf13/pflag":                  "cmd",
 	"golang.org/x/term":                       "tui cmd",
+	"github.com/rogpeppe/go-internal":         "cmd/internal/clitest", // what tests of commands share
 }
 
 // testDoors are modules for tests only.
