@@ -71,7 +71,7 @@ func (e *Engine) scan(q *hub.Query, since uint64, yield func(*track.Fix) bool) {
 		e.live.InBox(q.Box, since, show)
 	case hub.KindDevices:
 		for _, id := range q.Devices {
-			if f, ok := e.live.Get(id); ok && !yield(&f) {
+			if f, ok := e.live.Since(id, since); ok && !yield(&f) {
 				return
 			}
 		}

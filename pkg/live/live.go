@@ -168,13 +168,16 @@ func jumped(a, b geo.Point, ms int64) bool {
 func abs(v int64) int64 { return max(v, -v) }
 
 // Get returns the present of a device.
-func (l *Live) Get(id track.DeviceID) (f track.Fix, ok bool) {
+func (l *Live) Get(id track.DeviceID) (f track.Fix, ok bool) { return l.Since(id, 0) }
+
+// Since returns the present of a device if it changed since that stamp, like All.
+func (l *Live) Since(id track.DeviceID, since uint64) (f track.Fix, ok bool) {
 	h := hash(id)
 	s := &l.shards[h>>l.shift]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	slot := s.find(h, id)
-	if slot == 0 {
+	if slot == 0 || s.record(slot).mark() < since {
 		return f, false
 	}
 	s.record(slot).load(&f)

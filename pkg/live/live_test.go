@@ -517,3 +517,20 @@ func TestApplyAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations", got)
 	}
 }
+
+func TestSinceSeesOnlyWhatChanged(t *testing.T) {
+	l := New(Config{})
+	l.Apply(&track.Fix{Device: 1, Time: 1, Has: track.HasPos})
+	l.Apply(&track.Fix{Device: 2, Time: 1, Has: track.HasPos})
+	mark := l.Stamp()
+	l.Apply(&track.Fix{Device: 2, Time: 2, Has: track.HasPos})
+	if _, ok := l.Since(1, mark); ok {
+		t.Error("device 1 did not change, but is shown")
+	}
+	if f, ok := l.Since(2, mark); !ok || f.Time != 2 {
+		t.Errorf("device 2 changed to %+v, %v", f, ok)
+	}
+	if _, ok := l.Since(1, 0); !ok {
+		t.Error("since ever leaves device 1 out")
+	}
+}
