@@ -22,7 +22,7 @@ import (
 
 // running is a whole server in this process.
 type running struct {
-	t        *testing.T
+	t        testing.TB
 	dir      string
 	tcp, udp string
 	conn     *client.Conn
@@ -31,7 +31,7 @@ type running struct {
 	stop     func()
 }
 
-func startServer(t *testing.T, change func(*Config)) *running {
+func startServer(t testing.TB, change func(*Config)) *running {
 	t.Helper()
 	r := &running{t: t, dir: filepath.Join(t.TempDir(), "data")}
 	r.start(change)
