@@ -1,6 +1,6 @@
 // Package ingest is the door for encrypted datagrams. Everything that knocks here is
-// hostile until its tag has verified: strangers get no memory, no lock, no answer
-// and not one expensive question.
+// hostile until its tag has verified: strangers get no memory, no answer, and not one
+// expensive question.
 //
 //	                  UDP 4810
 //	                     │ the kernel steers by the last byte of the wire id
@@ -163,7 +163,7 @@ func Listen(cfg Config, e Engine) (*Ingest, error) {
 }
 
 // open opens batched sockets, or else a plain one, and says in the log which.
-func (in *Ingest) open() (err error) {
+func (in *Ingest) open() error {
 	network, kind := networkOf(in.cfg.Addr), "steered by device"
 	why := errors.New("configured")
 	if !in.cfg.Portable {
