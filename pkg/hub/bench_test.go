@@ -107,6 +107,39 @@ func fanOut(b *testing.B, viewers, n int) {
 	done.Wait()
 }
 
+// BenchmarkWake lets a thousand viewers wait for each frame; ns/op is for one of them:
+// waking, switching to it, taking the frame, and waiting again.
+func BenchmarkWake(b *testing.B) {
+	const viewers = 1000
+	r := newRiver(Config{MaxFrame: 1})
+	ctx, cancel := context.WithCancel(context.Background())
+	var got, done sync.WaitGroup
+	got.Add(viewers)
+	for range viewers {
+		v := watch(b, r, All())
+		done.Go(func() {
+			buf := make([]*Frame, 0, 16)
+			for {
+				if _, err := v.Next(ctx, buf); err != nil {
+					return
+				}
+				got.Done()
+			}
+		})
+	}
+	got.Wait()
+	fixes, moves := batchOf(1)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := 0; i < b.N; i += viewers {
+		got.Add(viewers)
+		publishTo(r.Hub, fixes, moves)
+		got.Wait()
+	}
+	cancel()
+	done.Wait()
+}
+
 // BenchmarkPublish is what the river pays; ns/op is for a batch of 64.
 func BenchmarkPublish(b *testing.B) {
 	run := func(b *testing.B, fixes []track.Fix, moves []track.Move, queries ...Query) {

@@ -572,7 +572,7 @@ func TestStalledViewerCostsNothingAndComesBack(t *testing.T) {
 	if grown := heap() - before; grown > queue+8*devices+1<<20 {
 		t.Errorf("the heap grew by %d KiB with a viewer that is stuck", grown>>10)
 	}
-	for reader.s.flush(false); !reader.done(); {
+	for reader.s.flush(false); !reader.atEnd(); {
 		all.drain(t, reader)
 	}
 	if all.live != devices*rounds || all.skipped != 0 {

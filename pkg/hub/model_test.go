@@ -116,7 +116,7 @@ func anySpeed(t *testing.T, seed uint64, dirty bool, pause func(r *rand.Rand, sl
 	}
 	writers.Wait()
 	for _, x := range watchers {
-		for rnd := rand.New(rand.NewPCG(1, 1)); !x.v.done() && !t.Failed(); {
+		for rnd := rand.New(rand.NewPCG(1, 1)); !x.v.atEnd() && !t.Failed(); {
 			pause(rnd, 2)
 			runtime.Gosched()
 		}
@@ -170,8 +170,8 @@ func publish(r *river, rnd *rand.Rand, p int, dirty bool, pause func(*rand.Rand,
 	}
 }
 
-// done tells whether the viewer has all there is.
-func (v *Viewer) done() bool {
+// atEnd tells whether the viewer has all there is.
+func (v *Viewer) atEnd() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.s.mu.Lock()
