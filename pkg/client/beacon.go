@@ -97,7 +97,7 @@ const (
 	maxRepeats   = 3
 	deafAfter    = 8  // acks that did not come: then the line is taken for one-way
 	maxUnacked   = 16 // what the bitmap of one ack covers
-	rateHoldOff  = 5 * time.Second
+	rateHoldOff  = 2 * time.Second
 	retryAfter   = 2 * time.Second // after the socket failed
 )
 

@@ -64,21 +64,21 @@ func TestBeaconSendsOneWay(t *testing.T) {
 func TestBeaconSendsTheNewestFirst(t *testing.T) {
 	s := newSink(t, testEnrolment(0))
 	b := newTestBeacon(t, s, nil)
-	for i := range 300 { // queued while offline
+	for i := range 160 { // queued while offline
 		b.Send(testFix(i))
 	}
 	start(t, b.Run)
 	flush(t, b)
-	fixes, datagrams := s.await(300)
+	fixes, datagrams := s.await(160)
 	first := fixes[datagrams[0].fixes-1]
-	if want := testFix(299); first.Time != want.Time {
+	if want := testFix(159); first.Time != want.Time {
 		t.Errorf("the first datagram leads with %v, want %v", first.When(), want.When())
 	}
 	seen := map[int64]bool{}
 	for _, f := range fixes {
 		seen[f.Time] = true
 	}
-	if len(seen) != 300 || len(fixes) != 300 {
+	if len(seen) != 160 || len(fixes) != 160 {
 		t.Errorf("got %d fixes, %d of them distinct", len(fixes), len(seen))
 	}
 }
@@ -109,7 +109,7 @@ func TestBeaconSendsAgainWhatAnAckMisses(t *testing.T) {
 		a := &seal.Ack{Time: uint32(time.Now().Unix())}
 		a.Max, a.Bitmap = window.Seen()
 		return a
-	}, func(n int) bool { return n == 1 })
+	}, func(copies int, pid uint32) bool { return pid == 0 && copies == 1 })
 	acks := make(chan seal.Ack, 100)
 	b := newTestBeacon(t, s, func(c *BeaconConfig) { c.Acks = true; c.OnAck = func(a seal.Ack) { acks <- a } })
 	start(t, b.Run)

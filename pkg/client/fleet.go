@@ -25,6 +25,9 @@ type FleetConfig struct {
 	Sockets int
 	// QueueLimit is how many fixes of one device wait before Send blocks. 0: 4096.
 	QueueLimit int
+	// Confirm asks for acks, and sends again what they show to be missing: for when
+	// every fix has to arrive, and the line answers.
+	Confirm bool
 	// Unlimited sends every fix at once in a datagram of its own, and leaves the limits
 	// to the server. For measuring.
 	Unlimited bool
@@ -37,10 +40,18 @@ type FleetStats struct {
 	Bytes     uint64 // of datagrams, without IP and UDP
 	Failed    uint64 // datagrams that the socket did not take; their fixes were sent again
 	Queued    uint64 // fixes that wait now
+
+	// With Confirm:
+	Acks        uint64 // that verified
+	Confirmed   uint64 // datagrams that an ack spoke of
+	Resent      uint64 // datagrams sent again
+	Unconfirmed uint64 // datagrams given up: most likely only their acks were lost
+	Waiting     uint64 // datagrams that an ack may still come for
+	Refused     uint64 // fixes that the server did not take, and that were queued again
 }
 
 // Fleet is many devices in one process, for replaying, simulating and measuring: the
-// sealing of a Beacon without its acks and storage, in 112 bytes a device.
+// sealing of a Beacon without its storage, in 128 bytes a device.
 //
 //	Send(i, fix) ──► queue of device i ──► wheel: when may it send? ──► seal ──► sendmmsg
 //
@@ -74,7 +85,8 @@ type fleetShard struct {
 	queued  uint64 // fixes that were not sent yet
 	closed  bool
 	epoch   uint32
-	began   time.Time // of the epoch
+	began   time.Time  // of the epoch
+	confirm *confirmer // nil without Confirm
 
 	datagrams, fixes, bytes, failed atomic.Uint64
 }
@@ -84,6 +96,7 @@ type fleetDevice struct {
 	root       seal.Root
 	up         [32]byte // the key of its epoch
 	id, wire   track.DeviceID
+	asked      int64  // when it last asked for an ack, in unix milliseconds
 	paid       int64  // until when what it sent is paid for, in unix milliseconds
 	epoch, pid uint32 // epoch 0: none yet
 	head, tail uint32 // slab entries + 1
@@ -117,6 +130,9 @@ func NewFleet(cfg FleetConfig) *Fleet {
 	for range cfg.Sockets {
 		s := &fleetShard{f: f, wake: make(chan struct{}, 1)}
 		s.space = sync.NewCond(&s.mu)
+		if cfg.Confirm {
+			s.confirm = newConfirmer()
+		}
 		f.shards = append(f.shards, s)
 	}
 	return f
@@ -254,12 +270,13 @@ func (s *fleetShard) advance(now int64) {
 	}
 }
 
-// Flush waits until everything queued so far, and while it waits, was sent.
+// Flush waits until everything queued so far, and while it waits, was sent and, with
+// Confirm, confirmed or given up.
 func (f *Fleet) Flush(ctx context.Context) error {
 	for _, s := range f.shards {
 		stop := context.AfterFunc(ctx, s.wakeWaiters)
 		s.mu.Lock()
-		for s.queued > 0 && !s.closed && ctx.Err() == nil {
+		for (s.queued > 0 || s.confirm != nil && s.confirm.count > 0) && !s.closed && ctx.Err() == nil {
 			s.space.Wait()
 		}
 		s.mu.Unlock()
@@ -278,6 +295,14 @@ func (f *Fleet) Stats() FleetStats {
 		st.Failed += s.failed.Load()
 		s.mu.Lock()
 		st.Queued += s.queued
+		if c := s.confirm; c != nil {
+			st.Acks += c.acks.Load()
+			st.Confirmed += c.confirmed.Load()
+			st.Resent += c.resent.Load()
+			st.Unconfirmed += c.gaveUp.Load()
+			st.Refused += c.refused.Load()
+			st.Waiting += uint64(c.count)
+		}
 		s.mu.Unlock()
 	}
 	return st
@@ -321,18 +346,30 @@ func (s *fleetShard) run(ctx context.Context) error {
 	if !s.awaitEpoch(ctx) {
 		return nil
 	}
-	b := newFleetBatch(udp)
+	var reader sync.WaitGroup
+	defer reader.Wait()
+	defer func() { _ = conn.Close() }()
+	if s.confirm != nil {
+		reader.Go(func() { s.listen(conn) })
+	}
+	s.loop(ctx, newFleetBatch(udp))
+	return nil
+}
+
+func (s *fleetShard) loop(ctx context.Context, b *fleetBatch) {
 	for ctx.Err() == nil {
 		wait := s.fill(b, time.Now())
+		if s.confirm != nil && !s.sendAgain(ctx, b) {
+			return
+		}
 		if b.n == 0 {
 			s.rest(ctx, wait)
 			continue
 		}
 		if !s.send(ctx, b) {
-			return nil
+			return
 		}
 	}
-	return nil
 }
 
 // awaitEpoch lets the current second pass: an earlier process may have sent in it
@@ -362,7 +399,6 @@ func (s *fleetShard) rest(ctx context.Context, wait time.Duration) {
 type fleetBatch struct {
 	n     int // datagrams
 	fixes int
-	bytes int
 	pkts  [batchSize][]byte
 	msgs  [batchSize]ipv4.Message // the same type as ipv6.Message
 	write func([]ipv4.Message, int) (int, error)
@@ -385,7 +421,7 @@ func newFleetBatch(c *net.UDPConn) *fleetBatch {
 
 // fill seals what may leave now, and returns how long nothing else may.
 func (s *fleetShard) fill(b *fleetBatch, now time.Time) time.Duration {
-	b.n, b.fixes, b.bytes = 0, 0, 0
+	b.n, b.fixes = 0, 0
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ms := now.UnixMilli()
@@ -399,12 +435,17 @@ func (s *fleetShard) fill(b *fleetBatch, now time.Time) time.Duration {
 		taken++
 	}
 	s.ready = append(s.ready[:0], s.ready[taken:]...)
+	most := time.Hour
+	if s.confirm != nil {
+		most = time.UnixMilli(s.confirm.reviewDue(ms)).Sub(now)
+		s.space.Broadcast() // something may have been given up
+	}
 	for i := int64(1); i < wheelSlots; i++ {
 		if len(s.wheel[(s.turn+i)%wheelSlots]) > 0 {
-			return time.UnixMilli((s.turn + i) * slotMillis).Sub(now)
+			return min(most, time.UnixMilli((s.turn+i)*slotMillis).Sub(now))
 		}
 	}
-	return time.Hour
+	return most
 }
 
 func (s *fleetShard) nextEpoch(now time.Time) {
@@ -415,18 +456,19 @@ func (s *fleetShard) nextEpoch(now time.Time) {
 func (s *fleetShard) sealNext(b *fleetBatch, dev uint32, now time.Time) {
 	d := &s.devices[dev]
 	d.waiting = false
-	pkt, n, err := s.seal(b, d, s.collect(b, d), now)
+	pkt, n, err := s.seal(b, dev, s.collect(b, d), now)
 	if err != nil {
 		n = 1 // no datagram can hold it: it goes, and is counted
 		s.failed.Add(1)
 		s.queued--
 		s.space.Broadcast()
 	} else {
+		if s.confirm != nil {
+			s.confirm.sent(dev, d, pkt, now.UnixMilli())
+		}
 		b.pkts[b.n] = pkt
-		b.msgs[b.n].Buffers[0] = pkt
 		b.n++
 		b.fixes += n
-		b.bytes += len(pkt)
 		cost := max(datagramCost, time.Duration(n)*fixCost).Milliseconds()
 		d.paid = max(d.paid, now.UnixMilli()) + cost
 	}
@@ -459,14 +501,16 @@ func (s *fleetShard) collect(b *fleetBatch, d *fleetDevice) int {
 
 // seal encodes and seals the n oldest fixes that were laid out, or as many of them as
 // fit, which it returns.
-func (s *fleetShard) seal(b *fleetBatch, d *fleetDevice, n int, now time.Time) ([]byte, int, error) {
+func (s *fleetShard) seal(b *fleetBatch, dev uint32, n int, now time.Time) ([]byte, int, error) {
+	d := &s.devices[dev]
 	if d.epoch != s.epoch || d.pid > seal.MaxPID {
-		s.rekey(d, now)
+		s.rekey(dev, d, now)
 	}
 	var body []byte
+	ask := s.wantsAck(d, now.UnixMilli())
 	for fit := 0; fit != n; {
 		var err error
-		if body, fit, err = b.pack.pack(b.trail[len(b.trail)-n:], 0, false); err != nil {
+		if body, fit, err = b.pack.pack(b.trail[len(b.trail)-n:], 0, ask); err != nil {
 			return nil, 0, err
 		}
 		if fit < n { // the newest wait instead of the oldest: a fleet keeps the order
@@ -482,7 +526,7 @@ func (s *fleetShard) seal(b *fleetBatch, d *fleetDevice, n int, now time.Time) (
 
 // rekey brings a device into the epoch of the fleet, and the fleet into another if
 // the device has used up its packet ids.
-func (s *fleetShard) rekey(d *fleetDevice, now time.Time) {
+func (s *fleetShard) rekey(dev uint32, d *fleetDevice, now time.Time) {
 	if d.epoch == s.epoch {
 		s.nextEpoch(now)
 	}
@@ -491,6 +535,9 @@ func (s *fleetShard) rekey(d *fleetDevice, now time.Time) {
 		d.wire = seal.RotatingID(&d.root, s.epoch>>16)
 	}
 	d.up = seal.Derive(&d.root, d.suite, d.wire, d.epoch).Up
+	if s.confirm != nil {
+		s.confirm.byWire[d.wire] = dev
+	}
 }
 
 // discard takes n fixes off the head of a queue.
@@ -506,12 +553,32 @@ func (s *fleetShard) discard(d *fleetDevice, n int) {
 	}
 }
 
-// send gives a batch to the kernel. What the socket refuses is offered again, byte
-// for byte: the server's window drops what it has seen.
+// send gives a batch to the kernel.
 func (s *fleetShard) send(ctx context.Context, b *fleetBatch) bool {
-	for sent := 0; sent < b.n; {
-		n, err := b.write(b.msgs[sent:b.n], 0)
-		sent += max(n, 0)
+	for i := range b.n {
+		b.msgs[i].Buffers[0] = b.pkts[i]
+	}
+	if !s.push(ctx, b, b.n) {
+		return false
+	}
+	s.fixes.Add(uint64(b.fixes))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queued -= uint64(b.fixes)
+	s.space.Broadcast()
+	return true
+}
+
+// push sends the first n messages. What the socket refuses is offered again, byte for
+// byte: the server's window drops what it has seen.
+func (s *fleetShard) push(ctx context.Context, b *fleetBatch, n int) bool {
+	for sent := 0; sent < n; {
+		k, err := b.write(b.msgs[sent:n], 0)
+		for _, m := range b.msgs[sent : sent+max(k, 0)] {
+			s.bytes.Add(uint64(len(m.Buffers[0])))
+		}
+		s.datagrams.Add(uint64(max(k, 0)))
+		sent += max(k, 0)
 		if err != nil {
 			s.failed.Add(1)
 			if !sleep(ctx, 20*time.Millisecond) {
@@ -519,12 +586,5 @@ func (s *fleetShard) send(ctx context.Context, b *fleetBatch) bool {
 			}
 		}
 	}
-	s.datagrams.Add(uint64(b.n))
-	s.fixes.Add(uint64(b.fixes))
-	s.bytes.Add(uint64(b.bytes))
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.queued -= uint64(b.fixes)
-	s.space.Broadcast()
 	return true
 }

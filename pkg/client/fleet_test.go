@@ -21,11 +21,12 @@ type sink struct {
 	conn   *net.UDPConn
 	roots  map[track.DeviceID]seal.Enrolment
 	answer func(h seal.Header, b *track.Batch) *seal.Ack // nil: silence
-	lose   func(n int) bool                              // whether the n-th datagram is lost
+	lose   func(copies int, pid uint32) bool             // whether this copy of a datagram is lost, 1 the first
 
 	mu        sync.Mutex
 	cond      *sync.Cond
 	arrived   int
+	copies    map[string]int  // of each datagram
 	nonces    map[string]bool // device, epoch, pid; across devices
 	datagrams []datagram
 	fixes     []track.Fix
@@ -44,7 +45,7 @@ func newSink(t testing.TB, es ...seal.Enrolment) *sink {
 		t.Fatal(err)
 	}
 	_ = conn.SetReadBuffer(4 << 20)
-	s := &sink{t: t, conn: conn, roots: map[track.DeviceID]seal.Enrolment{}, nonces: map[string]bool{}}
+	s := &sink{t: t, conn: conn, roots: map[track.DeviceID]seal.Enrolment{}, nonces: map[string]bool{}, copies: map[string]int{}}
 	s.cond = sync.NewCond(&s.mu)
 	for _, e := range es {
 		s.roots[e.Device] = e
@@ -56,7 +57,7 @@ func newSink(t testing.TB, es ...seal.Enrolment) *sink {
 }
 
 // replies says how to answer, and which datagrams are lost on the way.
-func (s *sink) replies(answer func(seal.Header, *track.Batch) *seal.Ack, lose func(n int) bool) {
+func (s *sink) replies(answer func(seal.Header, *track.Batch) *seal.Ack, lose func(copies int, pid uint32) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.answer, s.lose = answer, lose
@@ -82,12 +83,13 @@ func (s *sink) take(pkt []byte) []byte {
 	defer s.mu.Unlock()
 	defer s.cond.Broadcast()
 	s.arrived++
-	if s.lose != nil && s.lose(s.arrived) {
-		return nil
-	}
 	h, err := seal.ParseHeader(pkt)
 	if err != nil {
 		s.t.Errorf("header: %v", err)
+		return nil
+	}
+	s.copies[string(pkt)]++
+	if s.lose != nil && s.lose(s.copies[string(pkt)], h.PID) {
 		return nil
 	}
 	e, ok := s.roots[h.Device]
@@ -239,6 +241,93 @@ func checkRate(t *testing.T, datagrams []datagram) {
 	}
 }
 
+// TestConfirmedFleetLosesNothing drops the first copy of a third of the datagrams, two
+// copies of another third, and a third of the acks.
+func TestConfirmedFleetLosesNothing(t *testing.T) {
+	const devices, each = 10, 8
+	var es []seal.Enrolment
+	for i := range devices {
+		es = append(es, testEnrolment(i))
+	}
+	s := newSink(t, es...)
+	windows := map[track.DeviceID]*seal.Window{}
+	acks := 0
+	s.replies(func(h seal.Header, _ *track.Batch) *seal.Ack {
+		w := windows[h.Device]
+		if w == nil {
+			w = &seal.Window{}
+			windows[h.Device] = w
+		}
+		w.Accept(h.PID)
+		if acks++; acks%3 == 0 {
+			return nil
+		}
+		a := &seal.Ack{}
+		a.Max, a.Bitmap = w.Seen()
+		return a
+	}, func(copies int, pid uint32) bool { return copies <= int(pid%3) })
+	f := NewFleet(FleetConfig{Addr: s.addr(), Confirm: true})
+	for _, e := range es {
+		if _, err := f.Add(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start(t, f.Run)
+	for n := range each {
+		for i := range devices {
+			fix := testFix(n)
+			if n%4 == 3 {
+				fix.Event = track.EventMotionStop // leads a datagram of its own
+			}
+			if err := f.Send(t.Context(), i, &fix); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := f.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	fixes, _ := s.await(devices * each)
+	if len(fixes) != devices*each {
+		t.Errorf("got %d fixes, want %d, each once", len(fixes), devices*each)
+	}
+	st := f.Stats()
+	if st.Resent == 0 || st.Waiting != 0 || st.Fixes != devices*each {
+		t.Errorf("got %+v", st)
+	}
+}
+
+func TestRateLimitedFixesAreSentAgainLater(t *testing.T) {
+	e := testEnrolment(0)
+	s := newSink(t, e)
+	refusals := 0
+	s.replies(func(h seal.Header, _ *track.Batch) *seal.Ack {
+		if refusals == 0 {
+			refusals++
+			return &seal.Ack{Status: seal.AckRateLimited}
+		}
+		return &seal.Ack{Max: h.PID, Bitmap: 1 << 15}
+	}, nil)
+	f := NewFleet(FleetConfig{Addr: s.addr(), Confirm: true})
+	if _, err := f.Add(e); err != nil {
+		t.Fatal(err)
+	}
+	start(t, f.Run)
+	fix := testFix(0)
+	if err := f.Send(t.Context(), 0, &fix); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if fixes, _ := s.await(1); len(fixes) != 1 {
+		t.Errorf("got %d fixes", len(fixes))
+	}
+	if st := f.Stats(); st.Refused != 1 {
+		t.Errorf("got %+v", st)
+	}
+}
+
 func TestFleetBlocksAtTheQueueLimit(t *testing.T) {
 	e := testEnrolment(0)
 	f := NewFleet(FleetConfig{Addr: "127.0.0.1:9", QueueLimit: 3})
@@ -358,6 +447,7 @@ func BenchmarkFleetSeal(b *testing.B) {
 		if n++; n%batchSize == 0 {
 			s.fill(batch, now)
 			s.queued -= uint64(batch.fixes)
+			batch.n = 0
 		}
 	}
 }

@@ -482,7 +482,7 @@ func TestSlowWatchIsResynced(t *testing.T) {
 func TestFleetToWatch(t *testing.T) {
 	h := newHouse(t, nil)
 	es := h.enroll(50)
-	f := NewFleet(FleetConfig{Addr: h.udp})
+	f := NewFleet(FleetConfig{Addr: h.udp, Confirm: true})
 	for _, e := range es {
 		if _, err := f.Add(e); err != nil {
 			t.Fatal(err)
@@ -504,6 +504,9 @@ func TestFleetToWatch(t *testing.T) {
 	}
 	if err := f.Flush(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	if st := f.Stats(); st.Acks == 0 || st.Confirmed != st.Datagrams-st.Resent || st.Unconfirmed != 0 || st.Waiting != 0 {
+		t.Errorf("got %+v", st)
 	}
 	got := 0
 	v.until(func(e Event) bool { got += len(e.Fixes); return got == each*len(es) })
