@@ -18,9 +18,8 @@ const trailParts = track.HasAlt | track.HasVel | track.HasAcc
 
 // packer makes datagram bodies. One goroutine uses it.
 type packer struct {
-	fixes []track.Fix
-	body  []byte
-	tlvs  []byte
+	body []byte
+	tlvs []byte
 }
 
 // bundle tells how many of the fixes, newest first, can go into one datagram without

@@ -15,7 +15,6 @@ type memory struct {
 	store.Store // what tests do not need is nil
 	mu          sync.Mutex
 	fixes       []track.Fix
-	tokens      map[string]store.Token
 	broken      error
 }
 

@@ -10,18 +10,20 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"tracker/pkg/engine"
 	"tracker/pkg/hub"
+	"tracker/pkg/store"
 )
 
 // stats is what this door counts itself.
 type stats struct {
-	set         *metrics.Set
-	gateRefused atomic.Uint64 // connections turned away at the gate
+	set         *metrics.Set // requests, by route and status
+	gateRefused atomic.Uint64
 	badTokens   atomic.Uint64
-	opened      atomic.Uint64 // WebSockets
+	opened      atomic.Uint64
 	closed      atomic.Uint64
-	tooSlow     atomic.Uint64 // of those, for taking nothing
-	silent      atomic.Uint64 // of those, for not answering pings
+	tooSlow     atomic.Uint64
+	silent      atomic.Uint64
 	framesOut   atomic.Uint64
 	bytesOut    atomic.Uint64
 }
@@ -42,100 +44,127 @@ func (s *stats) sessionEnded(why *closing) {
 	}
 }
 
-// count is one number under its name.
+// count is one whole number, for /v1/status and /metrics alike.
 type count struct {
 	name  string
 	value uint64
 	gauge bool
+	help  string
 }
 
-// hubCounts names what the hub counts, for /v1/status and /metrics alike.
 func hubCounts(h *hub.Stats) []count {
 	return []count{
-		{"viewers", uint64(h.Viewers), true},
-		{"streams", uint64(h.Streams), true},
-		{"behind", uint64(h.Behind), true},
-		{"bytes", uint64(max(h.Bytes, 0)), true},
-		{"frames", h.Frames, false},
-		{"fixes_in", h.FixesIn, false},
-		{"fixes_out", h.FixesOut, false},
-		{"encodings", h.Encodings, false},
-		{"skipped", h.Skipped, false},
-		{"resyncs", h.Resyncs, false},
+		{"viewers", uint64(h.Viewers), true, "watches open now"},
+		{"streams", uint64(h.Streams), true, "different things that are watched"},
+		{"behind", uint64(h.Behind), true, "watches that have fallen behind and are not back yet"},
+		{"bytes", uint64(max(h.Bytes, 0)), true, "of frames kept for those who lag or resume"},
+		{"frames", h.Frames, false, "frames made for streams"},
+		{"fixes_in", h.FixesIn, false, "fixes published"},
+		{"fixes_out", h.FixesOut, false, "fixes given to watches, snapshots and resyncs not counted"},
+		{"encodings", h.Encodings, false, "times that the bytes of a frame were made"},
+		{"skipped", h.Skipped, false, "fixes that slow watches were spared"},
+		{"resyncs", h.Resyncs, false, "times that a watch came back from behind"},
+	}
+}
+
+func storeCounts(s *store.Status) []count {
+	ok := uint64(0)
+	if s.State == store.OK {
+		ok = 1
+	}
+	return []count{
+		{"ok", ok, true, "1 while fixes reach the disk"},
+		{"pending", uint64(max(s.Pending, 0)), true, "fixes that are not durable yet"},
+		{"bytes", uint64(max(s.Bytes, 0)), true, "on disk"},
+		{"stored", s.Stored, false, "fixes committed"},
+		{"lost", s.Lost, false, "fixes dropped because the disk was away for too long"},
+		{"corrupt", s.Corrupt, false, "fixes that a damaged record did not give back"},
+		{"commits", s.Commits, false, "transactions"},
+		{"failures", s.Failures, false, "commits that failed and were tried again"},
 	}
 }
 
 func (s *stats) counts() []count {
 	opened, closed := s.opened.Load(), s.closed.Load()
 	return []count{
-		{"sessions", opened - min(closed, opened), true},
-		{"sessions_opened", opened, false},
-		{"sessions_too_slow", s.tooSlow.Load(), false},
-		{"sessions_silent", s.silent.Load(), false},
-		{"frames_written", s.framesOut.Load(), false},
-		{"bytes_written", s.bytesOut.Load(), false},
-		{"connections_refused", s.gateRefused.Load(), false},
-		{"tokens_refused", s.badTokens.Load(), false},
+		{"sessions", opened - min(closed, opened), true, "WebSockets open now"},
+		{"sessions_opened", opened, false, "WebSockets opened"},
+		{"sessions_too_slow", s.tooSlow.Load(), false, "WebSockets closed because they took nothing"},
+		{"sessions_silent", s.silent.Load(), false, "WebSockets closed because they answered no ping"},
+		{"frames_written", s.framesOut.Load(), false, "frames written to WebSockets"},
+		{"bytes_written", s.bytesOut.Load(), false, "bytes written to WebSockets"},
+		{"connections_refused", s.gateRefused.Load(), false, "connections of addresses that had too many without a token"},
+		{"tokens_refused", s.badTokens.Load(), false, "requests with a token that is unknown, expired or revoked"},
 	}
 }
 
-// metrics answers in the text format of Prometheus. Names begin with tracker_ and the
-// room that counts; counters end in _total.
-func (w *Web) metrics(rq *request) error {
-	st := w.engine.Status()
-	var b bytes.Buffer
-	gauge := func(name string, v float64) { metrics.WriteGaugeFloat64(&b, "tracker_"+name, v) }
-	gauge("uptime_seconds", time.Since(w.started).Seconds())
-	gauge("devices", float64(st.Devices))
-	gauge("live_devices", float64(st.Live))
-	metrics.WriteCounterUint64(&b, "tracker_fixes_total", st.Applied)
-	for name, n := range w.cfg.Ingest() {
-		metrics.WriteCounterUint64(&b, "tracker_ingest_"+metricName(name)+"_total", n)
-	}
-	ok := 0.0
-	if st.Store.State == "ok" {
-		ok = 1
-	}
-	gauge("store_ok", ok)
-	gauge("store_pending", float64(st.Store.Pending))
-	gauge("store_bytes", float64(st.Store.Bytes))
-	gauge("store_last_commit_seconds", st.Store.LastCommit.Seconds())
-	metrics.WriteCounterUint64(&b, "tracker_store_stored_total", st.Store.Stored)
-	metrics.WriteCounterUint64(&b, "tracker_store_lost_total", st.Store.Lost)
-	metrics.WriteCounterUint64(&b, "tracker_store_corrupt_total", st.Store.Corrupt)
-	metrics.WriteCounterUint64(&b, "tracker_store_commits_total", st.Store.Commits)
-	metrics.WriteCounterUint64(&b, "tracker_store_failures_total", st.Store.Failures)
-	writeCounts(&b, "tracker_hub_", hubCounts(&st.Hub))
-	writeLag(&b, &st.Hub)
-	writeCounts(&b, "tracker_web_", w.stats.counts())
-	gauge("web_connections", float64(w.conns.len()))
-	p := w.probe()
-	ok = 0
-	if p.OK {
-		ok = 1
-	}
-	gauge("probe_ok", ok)
-	gauge("probe_age_seconds", float64(p.Age)/1000)
-	w.stats.set.WritePrometheus(&b)
-	metrics.WriteProcessMetrics(&b)
-	rq.http.SetContentType("text/plain; version=0.0.4; charset=utf-8")
-	rq.http.Response.SetBodyRaw(b.Bytes())
-	return nil
+// scrape is an answer to a scraper: the text format of Prometheus. Names begin with
+// tracker_ and the room that counts; those of counters end in _total.
+type scrape struct{ bytes.Buffer }
+
+func (s *scrape) head(name, kind, help string) {
+	fmt.Fprintf(s, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
 }
 
-func writeCounts(b *bytes.Buffer, prefix string, counts []count) {
+func (s *scrape) gauge(name, help string, v float64) {
+	s.head(name, "gauge", help)
+	metrics.WriteGaugeFloat64(s, name, v)
+}
+
+func (s *scrape) counter(name, help string, v uint64) {
+	s.head(name, "counter", help)
+	metrics.WriteCounterUint64(s, name, v)
+}
+
+func (s *scrape) counts(prefix string, counts []count) {
 	for _, c := range counts {
 		if c.gauge {
-			metrics.WriteGaugeUint64(b, prefix+c.name, c.value)
+			s.gauge(prefix+c.name, c.help, float64(c.value))
 		} else {
-			metrics.WriteCounterUint64(b, prefix+c.name+"_total", c.value)
+			s.counter(prefix+c.name+"_total", c.help, c.value)
 		}
 	}
 }
 
-// writeLag shows how old fixes are when viewers pull them, as a histogram.
-func writeLag(b *bytes.Buffer, h *hub.Stats) {
+func (w *Web) metrics(rq *request) error {
+	st := w.engine.Status()
+	var s scrape
+	s.gauge("tracker_uptime_seconds", "since the start", time.Since(w.started).Seconds())
+	w.scrapeRiver(&s, &st)
+	for name, n := range w.cfg.Ingest() {
+		s.counter("tracker_ingest_"+metricName(name)+"_total", "datagrams, by what became of them", n)
+	}
+	s.counts("tracker_web_", w.stats.counts())
+	s.gauge("tracker_web_connections", "connections open now", float64(w.conns.len()))
+	p := w.probe()
+	ok := 0.0
+	if p.OK {
+		ok = 1
+	}
+	s.gauge("tracker_probe_ok", "1 while the server's own fixes come out at a watcher", ok)
+	s.gauge("tracker_probe_age_seconds", "since one last did", float64(p.Age)/1000)
+	w.stats.set.WritePrometheus(&s)
+	metrics.WriteProcessMetrics(&s)
+	rq.http.SetContentType("text/plain; version=0.0.4; charset=utf-8")
+	rq.http.Response.SetBodyRaw(s.Bytes())
+	return nil
+}
+
+func (w *Web) scrapeRiver(s *scrape, st *engine.Status) {
+	s.gauge("tracker_devices", "enrolled and not revoked", float64(st.Devices))
+	s.gauge("tracker_live_devices", "with a latest fix", float64(st.Live))
+	s.counter("tracker_fixes_total", "fixes applied", st.Applied)
+	s.counts("tracker_store_", storeCounts(&st.Store))
+	s.gauge("tracker_store_last_commit_seconds", "how long the last commit took", st.Store.LastCommit.Seconds())
+	s.counts("tracker_hub_", hubCounts(&st.Hub))
+	s.lag(&st.Hub)
+}
+
+// lag shows how old fixes are when viewers pull them, as a histogram. The hub keeps no
+// sum, so there is none here.
+func (s *scrape) lag(h *hub.Stats) {
 	const name = "tracker_hub_lag_seconds"
+	s.head(name, "histogram", "age of the oldest fix that a watch pulls, from publishing on")
 	var sum uint64
 	for i, n := range h.Lag {
 		sum += n
@@ -143,9 +172,9 @@ func writeLag(b *bytes.Buffer, h *hub.Stats) {
 		if i < len(h.Lag)-1 {
 			le = strconv.FormatFloat(float64(uint64(1)<<i)/1000, 'g', -1, 64)
 		}
-		fmt.Fprintf(b, "%s_bucket{le=%q} %d\n", name, le, sum)
+		fmt.Fprintf(s, "%s_bucket{le=%q} %d\n", name, le, sum)
 	}
-	fmt.Fprintf(b, "%s_count %d\n", name, sum)
+	fmt.Fprintf(s, "%s_count %d\n", name, sum)
 }
 
 // metricName replaces what a name of a metric must not hold.

@@ -385,16 +385,25 @@ func TestMetricsAreWellFormed(t *testing.T) {
 	h := newHouse(t, nil)
 	h.get("/v1/status")
 	body := string(h.do("GET", "/metrics", "", "").body)
-	seen := map[string]bool{}
+	seen, help := map[string]bool{}, map[string]bool{}
 	for line := range strings.Lines(body) {
 		name, _, ok := strings.Cut(strings.TrimSpace(line), " ")
-		if strings.HasPrefix(line, "#") {
+		if f := strings.Fields(line); f[0] == "#" {
+			if f[1] == "HELP" && len(f) < 4 || strings.HasPrefix(f[2], "tracker_") && help[f[1]+f[2]] {
+				t.Errorf("got the line %q", line)
+			}
+			help[f[1]+f[2]] = true
 			continue
 		}
 		if !ok || seen[name] {
 			t.Errorf("got the line %q (again: %v)", line, seen[name])
 		}
 		seen[name] = true
+		base, _, _ := strings.Cut(name, "{")
+		base = strings.TrimSuffix(strings.TrimSuffix(base, "_bucket"), "_count")
+		if strings.HasPrefix(name, "tracker_") && !strings.HasPrefix(name, "tracker_http_") && (!help["HELP"+base] || !help["TYPE"+base]) {
+			t.Errorf("%s is not explained", name)
+		}
 		if !strings.HasPrefix(name, "tracker_") && !strings.HasPrefix(name, "go_") && !strings.HasPrefix(name, "process_") {
 			t.Errorf("got the name %q", name)
 		}
