@@ -108,7 +108,7 @@ type Hub struct {
 	lastID    uint32
 	closed    bool
 
-	keep time.Duration // of frames: Linger, or less if there are too many bytes; Run's own
+	oldest int64 // when the oldest frame was born that tidy left; Run's own
 
 	hurryTick atomic.Int64
 	hurry     atomic.Int64
@@ -127,7 +127,6 @@ func New(c Config) *Hub {
 		streams: map[string]*stream{},
 		viewers: map[*Viewer]struct{}{},
 	}
-	h.keep = h.c.Linger
 	h.gate.init()
 	h.wheel.init()
 	h.index.init()
@@ -209,13 +208,13 @@ func (h *Hub) tidy() {
 		bytes += s.bytes.Load()
 	}
 	h.mu.RUnlock()
+	keep := int64(h.c.Linger)
 	if limit := int64(h.c.HistoryBytes); bytes > limit {
-		h.keep = time.Duration(float64(h.keep) * float64(limit) / float64(bytes))
-	} else {
-		h.keep = min(h.keep+h.keep/8+time.Millisecond, h.c.Linger)
+		keep = min(keep, int64(float64(now-h.oldest)*float64(limit)/float64(bytes)))
 	}
+	h.oldest = now
 	for _, s := range streams {
-		s.trim(now - int64(h.keep))
+		h.oldest = min(h.oldest, s.trim(now, now-keep))
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

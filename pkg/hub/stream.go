@@ -226,10 +226,15 @@ func (s *stream) drop() {
 }
 
 // trim lets go of frames that were born before then, and of waiters that wait no more.
-func (s *stream) trim(then int64) {
+// It returns when the oldest frame was born that is left, now if none is.
+func (s *stream) trim(now, then int64) (oldest int64) {
 	s.mu.Lock()
-	for f := s.first.next.Load(); f != nil && f.born < then; f = s.first.next.Load() {
+	f := s.first.next.Load()
+	for ; f != nil && f.born < then; f = s.first.next.Load() {
 		s.drop()
+	}
+	if oldest = now; f != nil {
+		oldest = f.born
 	}
 	var wake *waiter
 	if s.stale.Swap(0) > 0 {
@@ -237,6 +242,7 @@ func (s *stream) trim(then int64) {
 	}
 	s.mu.Unlock()
 	wake.wake()
+	return oldest
 }
 
 // find returns the place after the fix with that number, nil if the stream does not
