@@ -29,7 +29,7 @@ import (
 // A table cover(cell, t0, run, device), the geo.Cells that a chunk touches, is to
 // stand beside block once somebody asks who was inside a fence yesterday. It is
 // filled where blocks are written and emptied where runs are dropped.
-const daySchema = `
+var dayLayout = layout{page: 8192, schema: `
 CREATE TABLE tail0 (seq INTEGER PRIMARY KEY, n INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE TABLE tail1 (seq INTEGER PRIMARY KEY, n INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE TABLE run (
@@ -53,7 +53,7 @@ CREATE TABLE block (
 	data   BLOB NOT NULL
 );
 CREATE INDEX block_device ON block (run, device, last, t0, t1);
-`
+`}
 
 const runShift = 24
 
@@ -99,7 +99,7 @@ type day struct {
 	over   bool // takes no more fixes
 	sealed bool // merged, and never written again
 
-	stated uint64 // the state has seen its fixes up to here; guarded by DB.stateMu
+	stated uint64 // the state has seen its fixes up to here; guarded by the turn
 
 	mu      sync.Mutex
 	holds   dates // on which days its fixes were made
@@ -200,16 +200,28 @@ func (r *run) list(c *conn) error {
 		r.id, r.level, int64(r.first), int64(r.upto), r.n, r.t0, r.t1, r.holds.append(nil))
 }
 
-// dropRun takes a run and its blocks away.
-func dropRun(c *conn, id int64) error {
-	if err := c.exec("DELETE FROM run WHERE id = ?", id); err != nil {
+// dropSlice is how many blocks one transaction takes away.
+const dropSlice = 512
+
+// dropRun takes away the blocks of a run that is not listed any more.
+func dropRun(f *file, id int64) error {
+	var last sql.NullInt64
+	err := f.read(func(c *conn) error {
+		return c.row(&last)("SELECT max(id) FROM block WHERE id < ?", (id+1)<<runShift)
+	})
+	if err != nil {
 		return err
 	}
-	return dropBlocks(c, id)
+	for at := id << runShift; at <= last.Int64; at += dropSlice {
+		if err := f.update(func(c *conn) error { return dropBlocks(c, at, at+dropSlice) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-func dropBlocks(c *conn, id int64) error {
-	return c.exec("DELETE FROM block WHERE id >= ? AND id < ?", id<<runShift, (id+1)<<runShift)
+func dropBlocks(c *conn, from, to int64) error {
+	return c.exec("DELETE FROM block WHERE id >= ? AND id < ?", from, to)
 }
 
 // lastRun is the highest id that a run or a block has had.
@@ -236,7 +248,7 @@ func sweep(c *conn) error {
 			return err
 		}
 		if id = next.Int64; !listed[id] {
-			err = dropBlocks(c, id)
+			err = dropBlocks(c, id<<runShift, (id+1)<<runShift)
 		}
 	}
 	return err

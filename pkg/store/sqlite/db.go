@@ -32,6 +32,7 @@ const readersKept = 4
 // tail.
 type file struct {
 	path string
+	page int           // bytes of a page, if the file is new
 	busy time.Duration // how long to wait for another program's lock
 
 	use sync.RWMutex // held shared while connections are used, exclusively to swap the file
@@ -59,9 +60,16 @@ const (
 	making              // nobody else looks: without journal or sync, see syncFile
 )
 
+// layout is what a file looks like inside. Small pages suit rows that lie anywhere,
+// bigger ones blobs that lie one behind the other.
+type layout struct {
+	schema string
+	page   int
+}
+
 // openFile opens or makes a database.
-func openFile(path, schema string, busy time.Duration, m mode) (*file, error) {
-	f := &file{path: path, busy: busy}
+func openFile(path string, l layout, busy time.Duration, m mode) (*file, error) {
+	f := &file{path: path, page: l.page, busy: busy}
 	if err := f.open(m); err != nil {
 		return nil, f.explain("open", err)
 	}
@@ -70,7 +78,7 @@ func openFile(path, schema string, busy time.Duration, m mode) (*file, error) {
 		err = f.read(func(c *conn) error { return checkVersion(c, path, nil) })
 	} else {
 		err = f.update(func(c *conn) error {
-			return checkVersion(c, path, func() error { return c.script(schema) })
+			return checkVersion(c, path, func() error { return c.script(l.schema) })
 		})
 	}
 	if err != nil {
@@ -82,7 +90,7 @@ func openFile(path, schema string, busy time.Duration, m mode) (*file, error) {
 
 func (f *file) open(m mode) (err error) {
 	// _pragma values are applied before the journal mode, which fixes the page size.
-	q := url.Values{"_busy_timeout": {fmt.Sprint(f.busy.Milliseconds())}, "_pragma": {"page_size(8192)"}}
+	q := url.Values{"_busy_timeout": {fmt.Sprint(f.busy.Milliseconds())}, "_pragma": {fmt.Sprintf("page_size(%d)", f.page)}}
 	switch m {
 	case writing:
 		q.Set("_journal_mode", "WAL")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"sync"
 	"time"
 
 	"tracker/pkg/store"
@@ -21,7 +22,9 @@ func (d *DB) History(ctx context.Context, q store.Query, yield func(f *track.Fix
 	if err := d.usable(); err != nil {
 		return err
 	}
-	p := page{query: q, from: math.MinInt64, to: math.MaxInt64}
+	p := pages.Get().(*page)
+	defer pages.Put(p)
+	p.query, p.from, p.to = q, math.MinInt64, math.MaxInt64
 	if !q.From.IsZero() {
 		p.from = q.From.UnixMilli()
 		if q.From.After(time.UnixMilli(p.from)) {
@@ -40,7 +43,7 @@ func (d *DB) History(ctx context.Context, q store.Query, yield func(f *track.Fix
 		if q.Limit > 0 {
 			p.most = min(p.most, left)
 		}
-		more, err := d.readPage(ctx, &p)
+		more, err := d.readPage(ctx, p)
 		if err != nil {
 			return err
 		}
@@ -71,6 +74,8 @@ type page struct {
 	scratch []track.Fix
 	tlvs    []byte
 }
+
+var pages = sync.Pool{New: func() any { return new(page) }}
 
 func (p *page) reset() {
 	p.fixes, p.ext, p.bound = p.fixes[:0], p.ext[:0], store.Cursor{}
@@ -139,13 +144,7 @@ func (d *DB) readPage(ctx context.Context, p *page) (more bool, err error) {
 // was in memory: a fix that moves meanwhile is found exactly once.
 func (d *DB) tryPage(ctx context.Context, p *page) (more bool, err error) {
 	p.reset()
-	v := d.ring.viewOf(p.query.Device)
-	for i := range v.parts {
-		for j := range v.parts[i].fixes {
-			p.add(&v.parts[i].fixes[j], v.parts[i].ext)
-		}
-	}
-	v.release()
+	inMemory := d.ring.find(p.query.Device, p.add)
 
 	from := p.from
 	if !p.query.After.IsZero() {
@@ -161,7 +160,7 @@ func (d *DB) tryPage(ctx context.Context, p *page) (more bool, err error) {
 			if err := ctx.Err(); err != nil {
 				return false, err
 			}
-			if err := d.readDay(day, p, max(begin, from), min(begin+dayMillis, p.to), v.first); err != nil {
+			if err := d.readDay(day, p, max(begin, from), min(begin+dayMillis, p.to), inMemory); err != nil {
 				return false, err
 			}
 		}
@@ -201,20 +200,32 @@ func (d *DB) readDay(day *day, p *page, from, to int64, inMemory uint64) error {
 	if err := d.usable(); err != nil {
 		return err
 	}
-	d.mu.Lock()
-	sealed := day.sealed
-	d.mu.Unlock()
 	read := func(f *file) error {
 		return f.read(func(c *conn) error { return d.readRuns(c, day, p, from, to, inMemory) })
 	}
-	if sealed {
-		return d.shelf.borrow(day, read)
+	there, sealed := d.whereabouts(day)
+	switch {
+	case !there:
+		return errMoved
+	case !sealed:
+		err := read(day.file)
+		if errors.Is(err, track.ErrClosed) {
+			return errMoved // it was sealed just now, or the store closed
+		}
+		return err
 	}
-	err := read(day.file)
-	if errors.Is(err, track.ErrClosed) {
-		return errMoved // it was sealed, or the store closed
+	err := d.shelf.borrow(day, read)
+	if there, _ := d.whereabouts(day); !there {
+		return errMoved
 	}
 	return err
+}
+
+// whereabouts tells whether a day is still kept, and whether it is sealed.
+func (d *DB) whereabouts(of *day) (there, sealed bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.days[of.date] == of, of.sealed
 }
 
 // place is where a block is, and what time it covers.
@@ -296,13 +307,13 @@ func (d *DB) readBlock(c *conn, day *day, id int64, p *page, from, to int64) err
 	}
 	b, err := openBlock(data)
 	if err != nil {
-		d.damaged(day, n)
+		d.damaged(day, "block", id, n)
 		return nil
 	}
 	for {
 		ok, err := b.next()
 		if err != nil {
-			d.damaged(day, 1)
+			d.damaged(day, "block", id, 1)
 		}
 		if !ok || b.device > p.query.Device {
 			return nil
@@ -311,7 +322,7 @@ func (d *DB) readBlock(c *conn, day *day, id int64, p *page, from, to int64) err
 			continue
 		}
 		if p.scratch, p.tlvs, err = p.coder.parse(b.chunk, b.device, b.t0, p.scratch[:0], p.tlvs[:0]); err != nil {
-			d.damaged(day, 1)
+			d.damaged(day, "block", id, 1)
 			continue
 		}
 		for i := range p.scratch {

@@ -44,11 +44,25 @@ func (d *DB) keeper(ctx context.Context) {
 	}
 }
 
+// takeTurn waits until nobody else merges, seals or removes, or walks along the state.
+func (d *DB) takeTurn(ctx context.Context) error {
+	select {
+	case d.turns <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (d *DB) endTurn() { <-d.turns }
+
 // tidy does what there is to do. Trouble with one day does not keep it from the
 // others.
 func (d *DB) tidy(ctx context.Context) error {
-	d.keepMu.Lock()
-	defer d.keepMu.Unlock()
+	if err := d.takeTurn(ctx); err != nil {
+		return err
+	}
+	defer d.endTurn()
 	var errs []error
 	for _, day := range d.openDays() {
 		if d.isOver(day) {
@@ -103,7 +117,7 @@ func (d *DB) runs(day *day) (runs []run, err error) {
 // merge makes one run of several, and folds it into the state.
 func (d *DB) merge(ctx context.Context, day *day, runs []run, level int) error {
 	w := &runWriter{file: day.file, run: merged(runs, day.newRunID(), level)}
-	m := &merger{file: day.file, damaged: func(fixes int) { d.damaged(day, fixes) }}
+	m := d.newMerger(day)
 	err := m.each(runs, untilDone(ctx, w.add))
 	if err == nil {
 		err = w.finish(func(c *conn) error {
@@ -120,11 +134,15 @@ func (d *DB) merge(ctx context.Context, day *day, runs []run, level int) error {
 		return err
 	}
 	for _, r := range runs {
-		if err := day.file.update(func(c *conn) error { return dropBlocks(c, r.id) }); err != nil {
+		if err := dropRun(day.file, r.id); err != nil {
 			return err
 		}
 	}
 	return d.mergeState(ctx, day)
+}
+
+func (d *DB) newMerger(day *day) *merger {
+	return &merger{file: day.file, damaged: func(block int64, fixes int) { d.damaged(day, "block", block, fixes) }}
 }
 
 func merged(runs []run, id int64, level int) run {
@@ -145,10 +163,9 @@ func untilDone(ctx context.Context, emit func([]track.Fix, []byte) error) func([
 	}
 }
 
-// mergeState folds the runs of a day that the state has not seen into it.
+// mergeState folds the runs of a day that the state has not seen into it. Call it
+// with the turn, as everything that reads whole runs or takes them away.
 func (d *DB) mergeState(ctx context.Context, day *day) error {
-	d.stateMu.Lock()
-	defer d.stateMu.Unlock()
 	runs, err := d.runs(day)
 	if err != nil {
 		return err
@@ -164,7 +181,7 @@ func (d *DB) mergeState(ctx context.Context, day *day) error {
 	deny := *d.deny.Load()
 	w := newStateWriter(d.reg, deny)
 	s := summary{deny: deny, emit: w.add}
-	m := &merger{file: day.file, damaged: func(fixes int) { d.damaged(day, fixes) }}
+	m := d.newMerger(day)
 	if err := m.each(runs, untilDone(ctx, s.add)); err != nil {
 		return err
 	}
@@ -212,13 +229,13 @@ func (d *DB) writeSealed(ctx context.Context, day *day, runs []run, path string)
 	if err := removeFile(path); err != nil {
 		return err
 	}
-	f, err := openFile(path, daySchema, d.cfg.Busy, making)
+	f, err := openFile(path, dayLayout, d.cfg.Busy, making)
 	if err != nil {
 		return err
 	}
 	defer f.close()
 	w := &runWriter{file: f, run: merged(runs, 1, topLevel)}
-	m := &merger{file: day.file, damaged: func(fixes int) { d.damaged(day, fixes) }}
+	m := d.newMerger(day)
 	if err := m.each(runs, untilDone(ctx, w.add)); err != nil {
 		return err
 	}
@@ -302,8 +319,10 @@ func (d *DB) Compact(ctx context.Context) error {
 	if err := d.sortAll(ctx); err != nil {
 		return err
 	}
-	d.keepMu.Lock()
-	defer d.keepMu.Unlock()
+	if err := d.takeTurn(ctx); err != nil {
+		return d.impatient(ctx)
+	}
+	defer d.endTurn()
 	for _, day := range d.openDays() {
 		if d.isOver(day) {
 			if err := d.seal(ctx, day); err != nil {

@@ -47,7 +47,7 @@ func (d *DB) Floors(ctx context.Context, yield func(store.Floor) error) error {
 			c := &e.creds[i]
 			for _, ep := range c.epochs[:c.n] {
 				if deny.has(c.wire, ep.number) {
-					continue
+					continue // what is only in the state was not asked before
 				}
 				if err := yield(store.Floor{Credential: c.wire, Epoch: ep.number, MaxPID: ep.pid}); err != nil {
 					return err
@@ -70,7 +70,14 @@ func (d *DB) Floors(ctx context.Context, yield func(store.Floor) error) error {
 // walk gives yield the state of every device as of now, in the order of ids: what the
 // state knows, and what is in memory.
 func (d *DB) walk(ctx context.Context, yield func(*entry) error) error {
-	v := d.ring.viewAll()
+	if err := d.usable(); err != nil {
+		return err
+	}
+	if err := d.takeTurn(ctx); err != nil {
+		return err
+	}
+	defer d.endTurn()
+	v := d.ring.view(nil)
 	defer v.release()
 	// A fix that becomes part of a run from here on was in memory when we looked.
 	for _, day := range d.openDays() {
@@ -78,8 +85,6 @@ func (d *DB) walk(ctx context.Context, yield func(*entry) error) error {
 			return err
 		}
 	}
-	d.stateMu.Lock()
-	defer d.stateMu.Unlock()
 
 	deny := *d.deny.Load()
 	base := stateReader{file: d.reg, at: -1}
@@ -94,6 +99,7 @@ func (d *DB) walk(ctx context.Context, yield func(*entry) error) error {
 			}
 			return err
 		}
+		old.forget(deny)
 		old.merge(fresh, deny)
 		return yield(old)
 	}}
@@ -111,6 +117,7 @@ func (d *DB) walk(ctx context.Context, yield func(*entry) error) error {
 type stateReader struct {
 	file    *file
 	at      int64 // key of the last block that was read
+	ended   bool
 	entries []packed
 	entry   entry
 }
@@ -152,8 +159,8 @@ func (r *stateReader) take(device track.DeviceID) (*entry, error) {
 
 // fill makes sure that there is a next entry; false at the end.
 func (r *stateReader) fill() (bool, error) {
-	if len(r.entries) > 0 {
-		return true, nil
+	if len(r.entries) > 0 || r.ended {
+		return len(r.entries) > 0, nil
 	}
 	r.entries = nil // the blocks they lie in are let go
 	err := r.file.read(func(c *conn) error {
@@ -163,5 +170,6 @@ func (r *stateReader) fill() (bool, error) {
 			return nil
 		}, "SELECT device, data FROM state WHERE device > ? ORDER BY device LIMIT 16", r.at)
 	})
-	return len(r.entries) > 0 && err == nil, err
+	r.ended = len(r.entries) == 0
+	return !r.ended && err == nil, err
 }

@@ -34,7 +34,7 @@ CREATE TABLE credential (
 	created   INTEGER NOT NULL,
 	expires   INTEGER NOT NULL
 );
-CREATE INDEX credential_device ON credential (device);
+CREATE INDEX credential_rotated ON credential (device) WHERE id <> device; -- all but the first
 CREATE TABLE token (
 	id      INTEGER PRIMARY KEY,
 	name    TEXT NOT NULL,
@@ -209,8 +209,13 @@ func (d *DB) RevokeDevice(ctx context.Context, id track.DeviceID, at time.Time) 
 
 // expire lets the credentials of a device end at that time, unless they end earlier.
 func expire(c *conn, device track.DeviceID, at time.Time) error {
-	return c.exec("UPDATE credential SET expires = ? WHERE device = ? AND (expires = 0 OR expires > ?)",
-		toMillis(at), int64(device), toMillis(at))
+	for _, which := range []string{"id = ?1 AND device = ?1", "device = ?1 AND id <> device"} {
+		err := c.exec("UPDATE credential SET expires = ?2 WHERE "+which+" AND (expires = 0 OR expires > ?2)", int64(device), toMillis(at))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // RotateCredential implements store.Store.

@@ -25,30 +25,39 @@ import (
 // is not reused: readers look at slabs without the lock.
 
 const (
-	slabFixes = 5000
+	slabFixes = 5000    // of a slab, less when memory is small
 	slabExt   = 1 << 20 // a slab with more TLVs than this is full as well
+	slabHeads = 1 << 12
 	fixSize   = int(unsafe.Sizeof(track.Fix{}))
-	slabBytes = slabFixes*fixSize + marksWords*8
 
-	// A slab's marks are one bit per hash of a device: 5,000 devices set 7 % of them.
-	marksWords = 1 << 10
-	marksShift = 64 - 16
+	ringSlabs = 8 // the least that limits are made of
 )
 
 type slab struct {
 	first  uint64 // sequence number of fixes[0]; the others follow on
 	fixes  []track.Fix
 	ext    []byte // their TLVs
-	marks  [marksWords]uint64
-	kept   int  // fixes[:kept] are in a tail
-	taken  int  // fixes[:taken] are kept or being committed
-	sealed bool // takes no more fixes
-	pins   int  // readers
+	kept   int    // fixes[:kept] are in a tail
+	taken  int    // fixes[:taken] are kept or being committed
+	sealed bool   // takes no more fixes
+	pins   int    // readers
+
+	// An index by device: heads is where the newest fix of a hash is, plus one, and
+	// next where the one before it is.
+	heads [slabHeads]uint16
+	next  [slabFixes]uint16
 }
 
-func mark(id track.DeviceID) (word int, bit uint64) {
-	h := uint64(id) * 0x9e3779b97f4a7c15 >> marksShift
-	return int(h >> 6), 1 << (h & 63)
+func slabHash(id track.DeviceID) uint64 { return uint64(id) * 0x9e3779b97f4a7c15 >> (64 - 12) }
+
+// find calls each with the fixes of a device, the newest first. fixes is the slab's
+// own slice or the beginning of it.
+func (s *slab) find(device track.DeviceID, fixes []track.Fix, each func(*track.Fix)) {
+	for i := s.heads[slabHash(device)]; i != 0; i = s.next[i-1] {
+		if int(i) <= len(fixes) && fixes[i-1].Device == device {
+			each(&fixes[i-1])
+		}
+	}
 }
 
 // add takes as many of the fixes as fit and returns their number and bytes.
@@ -60,8 +69,8 @@ func (s *slab) add(fixes []track.Fix, ext []byte) (n, size int) {
 	added := s.fixes[at:]
 	for i := range added {
 		f := &added[i]
-		word, bit := mark(f.Device)
-		s.marks[word] |= bit
+		h := slabHash(f.Device)
+		s.next[at+i], s.heads[h] = s.heads[h], uint16(at+i+1)
 		if f.ExtLen != 0 {
 			tlvs := extOf(f, ext)
 			f.Ext = uint32(len(s.ext))
@@ -86,6 +95,7 @@ func (s *slab) size(from, to int) int {
 
 type ring struct {
 	limit int           // bytes that may wait
+	room  int           // fixes that a slab takes
 	batch int           // fixes waiting that wake the writer early
 	wake  chan struct{} // one token: there is something to commit, or batch of it
 
@@ -113,9 +123,11 @@ type pile struct {
 	bytes int
 }
 
-func newRing(limit, batch int) *ring {
+// newRing makes a ring whose limits are at least so many bytes.
+func newRing(limit, open, batch int) *ring {
 	return &ring{
-		limit: max(limit, 2*slabBytes),
+		limit: limit,
+		room:  max(1, min(slabFixes, min(limit, open)/fixSize/ringSlabs)),
 		batch: batch,
 		wake:  make(chan struct{}, 1),
 		next:  1,
@@ -130,7 +142,7 @@ func (r *ring) append(b *track.Batch) {
 	r.mu.Lock()
 	before := r.pending
 	for fixes := b.Fixes; len(fixes) > 0; {
-		n, size := r.room().add(fixes, b.Ext)
+		n, size := r.last().add(fixes, b.Ext)
 		fixes = fixes[n:]
 		r.next += uint64(n)
 		r.pending += n
@@ -148,8 +160,8 @@ func (r *ring) append(b *track.Batch) {
 	}
 }
 
-// room returns the slab that takes the next fix. Call with mu held.
-func (r *ring) room() *slab {
+// last returns the slab that takes the next fix. Call with mu held.
+func (r *ring) last() *slab {
 	if n := len(r.slabs); n > 0 {
 		s := r.slabs[n-1]
 		if !s.sealed && len(s.fixes) < cap(s.fixes) && len(s.ext) < slabExt {
@@ -165,13 +177,16 @@ func (r *ring) room() *slab {
 func (r *ring) newSlab(first uint64) *slab {
 	n := len(r.free)
 	if n == 0 {
-		return &slab{first: first, fixes: make([]track.Fix, 0, slabFixes)}
+		return &slab{first: first, fixes: make([]track.Fix, 0, r.room)}
 	}
 	s := r.free[n-1]
 	r.free[n-1] = nil
 	r.free = r.free[:n-1]
 	r.idle = min(r.idle, n-1)
-	*s = slab{first: first, fixes: s.fixes[:0], ext: s.ext[:0]}
+	// next needs no clearing: only what heads leads to is looked at.
+	s.first, s.fixes, s.ext = first, s.fixes[:0], s.ext[:0]
+	s.kept, s.taken, s.sealed = 0, 0, false
+	s.heads = [slabHeads]uint16{}
 	return s
 }
 
@@ -331,7 +346,7 @@ func (r *ring) restore(first uint64, fixes []track.Fix, ext []byte) {
 	}
 	r.next = max(r.next, first)
 	for len(fixes) > 0 {
-		s := r.room()
+		s := r.last()
 		n, size := s.add(fixes, ext)
 		s.kept, s.taken = len(s.fixes), len(s.fixes)
 		r.open += size
@@ -349,11 +364,13 @@ type piece struct {
 	to    int
 }
 
-// take hands out the oldest waiting fixes for a commit, from at most so many slabs.
-// settle must follow.
-func (r *ring) take(dst []piece, slabs int) []piece {
+// take hands out the oldest waiting fixes for a commit. settle must follow. A quarter
+// of the ring at most: what is being committed cannot be dropped, and there must be
+// something left that is older than the newest.
+func (r *ring) take(dst []piece) []piece {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	slabs := max(1, min(commitSlabs, r.limit/(4*r.room*fixSize)))
 	for _, s := range r.slabs {
 		if len(dst) == slabs {
 			break
@@ -462,7 +479,13 @@ func (r *ring) pilesOf(d *day) (n int, tails [2]bool) {
 	return n, tails
 }
 
-// view is a look at slabs that will not change. Release it.
+// part is fixes and where their TLVs are.
+type part struct {
+	fixes []track.Fix
+	ext   []byte
+}
+
+// view is a look at all slabs, which will not change before it is released.
 type view struct {
 	ring  *ring
 	first uint64 // oldest sequence number in the ring: what is older is in runs
@@ -470,32 +493,23 @@ type view struct {
 	parts []part
 }
 
-type part struct {
-	fixes []track.Fix
-	ext   []byte
-}
-
-// viewOf looks at the slabs that may hold fixes of a device, viewAll at all.
-func (r *ring) viewOf(device track.DeviceID) view {
-	word, bit := mark(device)
-	return r.view(func(s *slab) bool { return s.marks[word]&bit != 0 })
-}
-
-func (r *ring) viewAll() view { return r.view(func(*slab) bool { return true }) }
-
-func (r *ring) view(want func(*slab) bool) view {
+// view takes a look, and while nothing moves calls each, if not nil, with the slab
+// that still takes fixes: its index may be read only then.
+func (r *ring) view(each func(*slab)) view {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	v := view{ring: r, first: r.next}
+	v := view{ring: r, first: r.next, slabs: make([]*slab, 0, len(r.slabs)), parts: make([]part, 0, len(r.slabs))}
 	if len(r.slabs) > 0 {
 		v.first = r.slabs[0].first
 	}
-	for _, s := range r.slabs {
-		if len(s.fixes) > 0 && want(s) {
-			s.pins++
-			v.slabs = append(v.slabs, s)
-			v.parts = append(v.parts, part{s.fixes[:len(s.fixes):len(s.fixes)], s.ext})
+	for i, s := range r.slabs {
+		if each != nil && i == len(r.slabs)-1 {
+			each(s)
+			break
 		}
+		s.pins++
+		v.slabs = append(v.slabs, s)
+		v.parts = append(v.parts, part{s.fixes[:len(s.fixes):len(s.fixes)], s.ext})
 	}
 	return v
 }
@@ -507,6 +521,20 @@ func (v *view) release() {
 		s.pins--
 	}
 	v.slabs = nil
+}
+
+// find calls each with the fixes of a device that are in the ring, and where their
+// TLVs are. It returns the oldest sequence number in the ring: what is older is in
+// runs.
+func (r *ring) find(device track.DeviceID, each func(f *track.Fix, ext []byte)) uint64 {
+	v := r.view(func(s *slab) {
+		s.find(device, s.fixes, func(f *track.Fix) { each(f, s.ext) })
+	})
+	defer v.release()
+	for i, s := range v.slabs {
+		s.find(device, v.parts[i].fixes, func(f *track.Fix) { each(f, v.parts[i].ext) })
+	}
+	return v.first
 }
 
 // sorter brings the fixes of slabs into the order of runs: by device, then by

@@ -105,7 +105,7 @@ func (w *runWriter) finish(also func(c *conn) error) error {
 
 // abandon takes away what was written. If that fails too, the next start does it.
 func (w *runWriter) abandon() {
-	_ = w.file.update(func(c *conn) error { return dropBlocks(c, w.run.id) })
+	_ = dropRun(w.file, w.run.id)
 }
 
 // merger reads runs as if they were one.
@@ -116,7 +116,7 @@ type merger struct {
 	fixes   []track.Fix
 	ext     []byte
 	ordered bool
-	damaged func(fixes int) // told of what could not be read
+	damaged func(block int64, fixes int) // told of what could not be read
 }
 
 // each calls emit with the fixes of one device after the other, in pieces of at most
@@ -173,7 +173,7 @@ func (m *merger) read(c *cursor) {
 	m.fixes, m.ext, err = m.coder.parse(c.block.chunk, c.block.device, c.block.t0, m.fixes, m.ext)
 	if err != nil {
 		// The block's checksum was right, so this was written wrong.
-		m.damaged(1)
+		m.damaged(c.block.id, 1)
 		return
 	}
 	if n > 0 && store.Compare(&m.fixes[n-1], &m.fixes[n]) > 0 {
@@ -231,11 +231,18 @@ type cursor struct {
 	file    *file
 	at, end int64 // block ids: last read, first behind the run
 	blocks  []fetched
-	block   blockReader
-	damaged func(fixes int)
+	block   current
+	damaged func(block int64, fixes int)
+}
+
+// current is the block that a cursor is in.
+type current struct {
+	blockReader
+	id int64
 }
 
 type fetched struct {
+	id   int64
 	n    int
 	data []byte
 }
@@ -250,19 +257,21 @@ func (c *cursor) next() (bool, error) {
 			return true, nil
 		}
 		if err != nil {
-			c.damaged(1)
+			c.damaged(c.block.id, 1)
 		}
-		c.block = blockReader{}
+		c.block = current{}
 		if len(c.blocks) == 0 {
 			if err := c.fetch(); err != nil || len(c.blocks) == 0 {
 				return false, err
 			}
 		}
-		if c.block, err = openBlock(c.blocks[0].data); err != nil {
-			c.damaged(c.blocks[0].n)
-			c.block = blockReader{}
-		}
+		b := c.blocks[0]
 		c.blocks = c.blocks[1:]
+		c.block.id = b.id
+		if c.block.blockReader, err = openBlock(b.data); err != nil {
+			c.damaged(b.id, b.n)
+			c.block = current{}
+		}
 	}
 }
 
@@ -271,7 +280,7 @@ func (c *cursor) fetch() error {
 	var data sql.RawBytes
 	return c.file.read(func(conn *conn) error {
 		return conn.rows(&c.at, &n, &data)(func() error {
-			c.blocks = append(c.blocks, fetched{n, slices.Clone(data)})
+			c.blocks = append(c.blocks, fetched{c.at, n, slices.Clone(data)})
 			return nil
 		}, "SELECT id, n, data FROM block WHERE id > ? AND id < ? ORDER BY id LIMIT ?", c.at, c.end, fetchBlocks)
 	})

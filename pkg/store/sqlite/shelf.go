@@ -38,7 +38,7 @@ func (s *shelf) take(d *day) (*shelved, error) {
 	defer s.mu.Unlock()
 	b := s.open[d]
 	if b == nil {
-		f, err := openFile(d.path, daySchema, s.busy, reading)
+		f, err := openFile(d.path, dayLayout, s.busy, reading)
 		if err != nil {
 			return nil, err
 		}

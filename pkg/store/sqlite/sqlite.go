@@ -39,6 +39,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -62,10 +63,10 @@ type Config struct {
 }
 
 func (c *Config) complete() error {
-	var errs []error
+	var wrong []string
 	check := func(ok bool, setting string, v any, want string) {
 		if !ok {
-			errs = append(errs, fmt.Errorf("%s %v: want %s", setting, v, want))
+			wrong = append(wrong, fmt.Sprintf("%s %v: want %s", setting, v, want))
 		}
 	}
 	check(c.Dir != "", "Dir", `""`, "a directory")
@@ -75,15 +76,14 @@ func (c *Config) complete() error {
 	check(c.CommitFixes >= 0, "CommitFixes", c.CommitFixes, "0 or more")
 	check(c.RetentionDays >= 0, "RetentionDays", c.RetentionDays, "0 or more")
 	check(c.Busy >= 0, "Busy", c.Busy, "0 or more")
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("store: %w: %w", err, track.ErrInvalid)
+	if wrong != nil {
+		return fmt.Errorf("store: %s: %w", strings.Join(wrong, "; "), track.ErrInvalid)
 	}
 	setDefault(&c.RingBytes, 64<<20)
 	setDefault(&c.OpenBytes, 64<<20)
 	setDefault(&c.CommitEvery, 50*time.Millisecond)
 	setDefault(&c.CommitFixes, 5000)
 	setDefault(&c.Busy, time.Second)
-	c.OpenBytes = max(c.OpenBytes, 4*slabBytes)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -125,14 +125,15 @@ type DB struct {
 	keep   chan struct{} // to the keeper: there is a new run, or a day is over
 
 	deny    atomic.Pointer[denied]
-	denyMu  sync.Mutex // changes of deny take turns
-	stateMu sync.Mutex // one walk along the state at a time
-	keepMu  sync.Mutex // one who merges, seals and removes at a time
+	denyMu  sync.Mutex    // changes of deny take turns
+	stateMu sync.Mutex    // one walk along the state at a time
+	turns   chan struct{} // holds a token while somebody has the turn, see takeTurn
 
 	shelf shelf
 
 	mu     sync.Mutex
 	days   map[int32]*day
+	known  map[damage]bool
 	closed bool
 
 	bytes   atomic.Int64
@@ -143,7 +144,7 @@ type DB struct {
 
 var _ store.Store = (*DB)(nil)
 
-const trackSchema = registrySchema + stateSchema + `
+var trackLayout = layout{page: 4096, schema: registrySchema + stateSchema + `
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE day (
 	date   INTEGER PRIMARY KEY, -- days since 1970
@@ -151,7 +152,7 @@ CREATE TABLE day (
 	sealed INTEGER NOT NULL,
 	holds  BLOB NOT NULL        -- on which days its fixes were made
 );
-`
+`}
 
 // Open opens the store in Config.Dir, or makes it, and brings back what was in
 // memory when it was last used. One process at a time may have it open.
@@ -167,11 +168,12 @@ func Open(cfg Config) (_ *DB, err error) {
 		cfg:    cfg,
 		log:    cfg.Logger.With("room", "store"),
 		lock:   lock,
-		ring:   newRing(cfg.RingBytes, cfg.CommitFixes),
+		ring:   newRing(cfg.RingBytes, cfg.OpenBytes, cfg.CommitFixes),
 		asks:   make(chan struct{}, 1),
 		frozen: make(chan struct{}, 1),
 		thawed: make(chan struct{}, 1),
 		keep:   make(chan struct{}, 1),
+		turns:  make(chan struct{}, 1),
 		days:   make(map[int32]*day),
 	}
 	d.shelf.busy = cfg.Busy
@@ -182,7 +184,7 @@ func Open(cfg Config) (_ *DB, err error) {
 			err = fmt.Errorf("open store %q: %w", cfg.Dir, err)
 		}
 	}()
-	if d.reg, err = openFile(filepath.Join(cfg.Dir, "track.db"), trackSchema, cfg.Busy, writing); err != nil {
+	if d.reg, err = openFile(filepath.Join(cfg.Dir, "track.db"), trackLayout, cfg.Busy, writing); err != nil {
 		return nil, err
 	}
 	if err := d.loadMeta(); err != nil {
@@ -271,7 +273,7 @@ func (d *DB) newDay(date int32) *day {
 
 // openDay opens a day file that is to be written.
 func (d *DB) openDay(day *day) error {
-	f, err := openFile(day.path, daySchema, d.cfg.Busy, writing)
+	f, err := openFile(day.path, dayLayout, d.cfg.Busy, writing)
 	if err != nil {
 		return err
 	}
@@ -349,7 +351,7 @@ func (d *DB) readTail(day *day, n int) error {
 	return day.file.read(func(c *conn) error {
 		return readTail(c, n, func(rec *tailRecord) error {
 			if rec.err != nil {
-				d.damaged(day, rec.n)
+				d.damaged(day, "record", int64(rec.seq), rec.n)
 				return nil
 			}
 			d.ring.restore(rec.seq, rec.fixes, rec.ext)
@@ -358,10 +360,28 @@ func (d *DB) readTail(day *day, n int) error {
 	})
 }
 
-// damaged counts fixes that could not be read back.
-func (d *DB) damaged(day *day, fixes int) {
+// damaged counts fixes that could not be read back: of a tail record, by its sequence
+// number, or of a block. It counts each only once, however often it is read.
+func (d *DB) damaged(day *day, what string, id int64, fixes int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	key := damage{day.date, what, id}
+	if d.known[key] {
+		return
+	}
+	if d.known == nil {
+		d.known = make(map[damage]bool)
+	}
+	d.known[key] = true
 	d.corrupt.Add(uint64(max(fixes, 1)))
-	d.log.Error("damaged record skipped", "file", filepath.Base(day.path), "fixes", fixes)
+	d.log.Error("damaged "+what+" skipped", "file", filepath.Base(day.path), "id", id, "fixes", fixes)
+}
+
+// damage is where something could not be read.
+type damage struct {
+	date int32
+	what string
+	id   int64
 }
 
 // openDays are the days that are not sealed, oldest first.

@@ -139,6 +139,23 @@ func (e *entry) merge(o *entry, deny denied) {
 	}
 }
 
+// forget drops epochs that were denied since they were seen.
+func (e *entry) forget(deny denied) {
+	if len(deny) == 0 {
+		return
+	}
+	for i := range e.creds {
+		c := &e.creds[i]
+		was := *c
+		c.n = 0
+		for _, ep := range was.epochs[:was.n] {
+			if !deny.has(c.wire, ep.number) {
+				c.see(ep)
+			}
+		}
+	}
+}
+
 // append writes everything but the device.
 func (e *entry) append(dst []byte) []byte {
 	var r row
@@ -428,6 +445,7 @@ func (w *stateWriter) mergeEntry(old, fresh packed) ([]byte, error) {
 	if err := w.entry.parse(fresh.device, fresh.data); err != nil {
 		return nil, err
 	}
+	was.forget(w.deny)
 	was.merge(&w.entry, w.deny)
 	at := len(w.arena)
 	w.arena = was.append(w.arena)

@@ -155,7 +155,7 @@ func (d *DB) commit(last bool) error {
 }
 
 func (d *DB) commitPieces() error {
-	d.pieces = d.ring.take(d.pieces[:0], commitSlabs)
+	d.pieces = d.ring.take(d.pieces[:0])
 	if len(d.pieces) == 0 {
 		return nil
 	}
@@ -221,6 +221,9 @@ func (d *DB) enter() error {
 		if err := d.openDay(day); err != nil {
 			return err
 		}
+		d.mu.Lock()
+		d.days[day.date] = day
+		d.mu.Unlock()
 	}
 	_, busy := d.ring.pilesOf(day)
 	switch {
@@ -236,7 +239,6 @@ func (d *DB) enter() error {
 	if day.over {
 		return errFull // just now
 	}
-	d.days[day.date] = day
 	d.current = day
 	return nil
 }
