@@ -4,14 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"tracker/pkg/client"
+	"tracker/pkg/load"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -109,9 +108,9 @@ func printStatus(out io.Writer, server string, r *statusReport) error {
 	fmt.Fprintf(w, "server\t%s, version %s, up %v\n", server, r.Version, up)
 	fmt.Fprintf(w, "devices\t%d enrolled, %d with a fix\n", r.Devices, r.Live)
 	fmt.Fprintf(w, "taken\t%d datagrams%s\n", r.Ingest["ok"], perSecond(r.Rates, "ingest.ok"))
-	for _, name := range slices.Sorted(maps.Keys(r.Ingest)) {
-		if n := r.Ingest[name]; n > 0 && name != "ok" {
-			fmt.Fprintf(w, "  %s\t%d%s\n", name, n, perSecond(r.Rates, "ingest."+name))
+	for _, d := range load.Drops {
+		if n := r.Ingest[d]; n > 0 {
+			fmt.Fprintf(w, "dropped\t%d %s%s\n", n, d, perSecond(r.Rates, "ingest."+d))
 		}
 	}
 	fmt.Fprintf(w, "store\t%s, %d fixes stored%s, %d waiting, %d lost\n", storeState(&r.Store),

@@ -282,8 +282,9 @@ func (r *ingestRun) reading(ctx context.Context, s client.Status) reading {
 	}
 }
 
-// dropReasons are the counters of datagrams that a server did not take.
-var dropReasons = []string{
+// Drops are a server's counters of datagrams that it did not take, by their names in
+// client.Status.Ingest.
+var Drops = []string{
 	"bad_len", "bad_version", "misrouted", "unknown_id", "bad_suite", "epoch_old", "replay", "too_old", "kdf_budget",
 	"auth_fail", "nonce_reuse", "rate_limited", "malformed", "time_future", "broken", "socket_drops", "filtered",
 }
@@ -302,7 +303,7 @@ func (r *ingestRun) account(res *Result, before, after *reading, took time.Durat
 	if c.Planned > c.Sent {
 		c.Errors["unsent"] = c.Planned - c.Sent
 	}
-	for _, name := range dropReasons {
+	for _, name := range Drops {
 		if is, was := after.ingest[name], before.ingest[name]; is > was {
 			c.Dropped[name] = int64(is - was)
 		}
