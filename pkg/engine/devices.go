@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -292,9 +293,17 @@ func (e *Engine) Revoke(ctx context.Context, id track.DeviceID) error {
 	if err := e.store.RevokeDevice(ctx, id, now); err != nil {
 		return fmt.Errorf("revoke device %s: %w", id, err)
 	}
+	e.endKeys(d, now)
+	e.shun(id, now)
+	e.hub.Settle() // whoever had not seen that yet has applied what it had
+	e.forget(id)
+	return nil
+}
+
+func (e *Engine) endKeys(d *deviceRec, now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	i, _ := e.reg.deviceAt(id)
+	i, _ := e.reg.deviceAt(d.id)
 	e.reg.byName.remove(i)
 	d.revoked = seconds(now)
 	e.reg.active--
@@ -302,8 +311,33 @@ func (e *Engine) Revoke(ctx context.Context, id track.DeviceID) error {
 		e.changed(i)
 		e.reg.dropCred(i)
 	})
-	e.forget(id)
-	return nil
+}
+
+// shun keeps the fixes of a revoked device out that are being read at this moment.
+// Caller holds enrolling.
+func (e *Engine) shun(id track.DeviceID, now time.Time) {
+	next := map[track.DeviceID]time.Time{id: now}
+	if old := e.revoked.Load(); old != nil {
+		maps.Copy(next, *old)
+	}
+	e.revoked.Store(&next)
+}
+
+// forgetRevoked ends the shunning of devices whose last datagram was read long ago.
+func (e *Engine) forgetRevoked(now time.Time) {
+	e.enrolling.Lock()
+	defer e.enrolling.Unlock()
+	old := e.revoked.Load()
+	if old == nil {
+		return
+	}
+	next := maps.Clone(*old)
+	maps.DeleteFunc(next, func(_ track.DeviceID, at time.Time) bool { return now.Sub(at) > time.Minute })
+	if len(next) == 0 {
+		e.revoked.Store(nil)
+		return
+	}
+	e.revoked.Store(&next)
 }
 
 // Rotate gives a device a new key. The old one stays good for the grace time, and

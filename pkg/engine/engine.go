@@ -61,8 +61,9 @@ type Engine struct {
 	order      []track.DeviceID // sorted ids, rebuilt when devices were added
 	tokens     map[[32]byte]store.Token
 	alarms     []Alarm
-	future     map[track.DeviceID]uint32 // credential -> an epoch that lies ahead
-	changes    []track.DeviceID          // see Changed
+	revoked    atomic.Pointer[map[track.DeviceID]time.Time] // see dropRevoked
+	future     map[track.DeviceID]uint32                    // credential -> an epoch that lies ahead
+	changes    []track.DeviceID                             // see Changed
 	generation atomic.Uint32
 
 	aliasWindow     uint32
@@ -179,6 +180,7 @@ func (e *Engine) tend(ctx context.Context) error {
 		case <-t.C:
 			e.rotateAliases(e.now())
 			e.expireCredentials(ctx, e.now())
+			e.forgetRevoked(e.now())
 		}
 	}
 }

@@ -481,3 +481,23 @@ func TestResetStrikesEverySessionFromTheFuture(t *testing.T) {
 		}
 	}
 }
+
+func TestBatchInFlightDoesNotBringARevokedDeviceBack(t *testing.T) {
+	w := newWorld(t)
+	id := w.enroll("van-1", 0).Device.ID
+	w.apply(w.fix(id, 1, 1, 1))
+	if err := w.Revoke(context.Background(), id); err != nil {
+		t.Fatal(err)
+	}
+	w.apply(w.fix(id, 2, 1, 1)) // was read before the door had heard of it
+	if _, ok := w.Latest(id); ok {
+		t.Error("the revoked device is in the present again")
+	}
+	if got := len(w.history(id)); got != 1 {
+		t.Errorf("history has %d fixes, want 1", got)
+	}
+	w.forgetRevoked(w.now.Add(time.Hour))
+	if w.revoked.Load() != nil {
+		t.Error("the list of revoked devices is kept for ever")
+	}
+}

@@ -1,6 +1,9 @@
 package engine
 
 import (
+	"slices"
+	"time"
+
 	"tracker/pkg/hub"
 	"tracker/pkg/track"
 )
@@ -20,11 +23,24 @@ func (e *Engine) Apply(b *track.Batch) {
 	s := e.scratch.Get().(*scratch)
 	defer e.scratch.Put(s)
 	pass := e.hub.Enter()
+	if gone := e.revoked.Load(); gone != nil {
+		dropRevoked(b, *gone)
+	}
 	s.moves = e.live.ApplyBatch(b.Fixes, s.moves[:0])
 	pass.Publish(b.Fixes, s.moves)
 	pass.Leave()
 	e.keep(b, s)
 	e.applied.Add(uint64(len(b.Fixes)))
+}
+
+// dropRevoked takes out the fixes of devices that were revoked while their batch was
+// being read. Doors stop taking their datagrams with the next batch, so the list is
+// only needed, and only kept, for a few minutes after a revocation.
+func dropRevoked(b *track.Batch, gone map[track.DeviceID]time.Time) {
+	b.Fixes = slices.DeleteFunc(b.Fixes, func(f track.Fix) bool {
+		_, dead := gone[f.Device]
+		return dead
+	})
 }
 
 // keep stores a batch, less the fixes of the probe.

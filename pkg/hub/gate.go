@@ -81,3 +81,7 @@ func (g *gate) turn() {
 	g.done = g.begun
 	g.turned.Broadcast()
 }
+
+// Settle returns when every pass that was open at the time of the call has been
+// left. Do not call it inside one.
+func (h *Hub) Settle() { h.gate.wait() }

@@ -96,6 +96,18 @@ func (l *Live) ApplyBatch(fixes []track.Fix, moves []track.Move) []track.Move {
 
 func (l *Live) apply(h uint64, f *track.Fix) track.Move {
 	f.Flags &^= track.Late | track.Jump
+	if f.Flags&track.Suspect == 0 {
+		return l.put(h, f)
+	}
+	ours := *f
+	ours.Time = f.Present()
+	m := l.put(h, &ours)
+	f.Flags = ours.Flags
+	return m
+}
+
+// put applies a fix by its Time.
+func (l *Live) put(h uint64, f *track.Fix) track.Move {
 	n := h >> l.shift
 	s := &l.shards[n]
 	s.mu.Lock()

@@ -30,6 +30,14 @@ type modelDevice struct {
 func newModel() *model { return &model{devices: map[track.DeviceID]*modelDevice{}} }
 
 func (m *model) apply(f track.Fix) (track.Fix, track.Move) {
+	own := f.Time
+	f.Time = f.Present()
+	f, mv := m.put(f)
+	f.Time = own
+	return f, mv
+}
+
+func (m *model) put(f track.Fix) (track.Fix, track.Move) {
 	f.Flags &^= track.Late | track.Jump
 	d := m.devices[f.Device]
 	if d == nil {
@@ -168,6 +176,9 @@ func nextFix(r *rand.Rand, m *model, id track.DeviceID) track.Fix {
 	}
 	if r.IntN(8) == 0 {
 		f.Has &^= track.HasPos
+	}
+	if f.Flags&track.Suspect != 0 { // its own clock is ahead, ours decides
+		f.Arrived, f.Time = f.Time, f.Time+1+r.Int64N(80_000_000)
 	}
 	return f
 }
@@ -532,5 +543,21 @@ func TestSinceSeesOnlyWhatChanged(t *testing.T) {
 	}
 	if _, ok := l.Since(1, 0); !ok {
 		t.Error("since ever leaves device 1 out")
+	}
+}
+
+func TestClockThatRanAheadDoesNotFreezeTheDevice(t *testing.T) {
+	l := New(Config{})
+	const now = 1_700_000_000_000
+	ahead := track.Fix{Device: 1, Time: now + 3_600_000, Arrived: now, At: geo.Deg(1, 1), Has: track.HasPos, Flags: track.Suspect}
+	if m := l.Apply(&ahead); !m.Fresh || ahead.Time != now+3_600_000 {
+		t.Fatalf("move %+v, fix %+v: its own time must stay as it was", m, ahead)
+	}
+	if f, _ := l.Get(1); f.Time != now || f.Flags&track.Suspect == 0 {
+		t.Errorf("present %+v, want the time of arrival, marked", f)
+	}
+	right := track.Fix{Device: 1, Time: now + 10_000, Arrived: now + 10_000, At: geo.Deg(2, 2), Has: track.HasPos}
+	if m := l.Apply(&right); !m.Fresh || right.Flags&track.Late != 0 {
+		t.Errorf("the fix after the clock was put right: %+v, flags %v", m, right.Flags)
 	}
 }

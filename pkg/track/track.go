@@ -161,6 +161,16 @@ type Fix struct {
 	Sub     uint8
 }
 
+// Present is the time by which the present is ordered, in unix milliseconds: the
+// device's own, or ours where its clock runs ahead. Otherwise an hour in which a
+// clock was wrong would freeze the device on the map for that hour.
+func (f *Fix) Present() int64 {
+	if f.Flags&Suspect != 0 {
+		return f.Arrived
+	}
+	return f.Time
+}
+
 // When is the device's time of the fix, in UTC.
 func (f *Fix) When() time.Time { return time.UnixMilli(f.Time).UTC() }
 
