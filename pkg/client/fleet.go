@@ -216,6 +216,7 @@ func (s *fleetShard) enqueue(dev uint32, fix *track.Fix) {
 	s.queued++
 	if !d.waiting {
 		s.plan(dev, time.Now().UnixMilli())
+		signal(s.wake) // it may be due before anything that the run waits for
 	}
 }
 
