@@ -131,9 +131,12 @@ func (w *Web) metrics(rq *request) error {
 	var s scrape
 	s.gauge("tracker_uptime_seconds", "since the start", time.Since(w.started).Seconds())
 	w.scrapeRiver(&s, &st)
+	var ingest []count
 	for name, n := range w.cfg.Ingest() {
-		s.counter("tracker_ingest_"+metricName(name)+"_total", "datagrams, by what became of them", n)
+		gauge := name == "devices" || name == "readers"
+		ingest = append(ingest, count{metricName(name), n, gauge, "as in ingest of /v1/status"})
 	}
+	s.counts("tracker_ingest_", ingest)
 	s.counts("tracker_web_", w.stats.counts())
 	s.gauge("tracker_web_connections", "connections open now", float64(w.conns.len()))
 	p := w.probe()
