@@ -146,8 +146,8 @@ func BenchmarkStore(b *testing.B) {
 // BenchmarkCompacted reports the bytes on disk of a fix once its day is over: the
 // file and everything in it.
 func BenchmarkCompacted(b *testing.B) {
-	now := time.UnixMilli(1_764_000_000_000)
-	db := runStore(b, Config{Now: func() time.Time { return now }})
+	clock := newClock(time.UnixMilli(1_764_000_000_000))
+	db := runStore(b, Config{Now: clock.now})
 	f := newFleet(1000)
 	const fixes = 1_000_000
 	for range b.N {
@@ -161,8 +161,8 @@ func BenchmarkCompacted(b *testing.B) {
 	if err := db.Flush(context.Background()); err != nil {
 		b.Fatal(err)
 	}
-	name := filepath.Join(db.cfg.Dir, dayName(dayOf(now.UnixMilli())))
-	now = now.Add(24 * time.Hour)
+	name := filepath.Join(db.cfg.Dir, dayName(dayOf(clock.now().UnixMilli())))
+	clock.pass(24 * time.Hour)
 	if err := db.Compact(context.Background()); err != nil {
 		b.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -183,13 +184,13 @@ func TestLockedDatabase(t *testing.T) {
 
 func TestTroubleIsLoggedOncePerPeriod(t *testing.T) {
 	var book logbook
-	now := time.Unix(1_764_000_000, 0)
+	clock := newClock(time.Unix(1_764_000_000, 0))
 	var h health
-	h.start(slog.New(slog.NewTextHandler(&book, nil)), func() time.Time { return now })
+	h.start(slog.New(slog.NewTextHandler(&book, nil)), clock.now)
 	status := func() store.Status { return store.Status{} }
 	for range 100 { // 35 s
 		h.failed(committing, errors.New("no luck"), status)
-		now = now.Add(350 * time.Millisecond)
+		clock.pass(350 * time.Millisecond)
 	}
 	if n := book.count("storing is degraded"); n != 4 {
 		t.Errorf("logged %d times in 35 s, want 4", n)
@@ -320,6 +321,18 @@ func stopStore(t testing.TB, db *DB) {
 	}
 }
 
+// clock is a clock that tests move.
+type clock struct{ ms atomic.Int64 }
+
+func newClock(t time.Time) *clock {
+	c := new(clock)
+	c.ms.Store(t.UnixMilli())
+	return c
+}
+
+func (c *clock) now() time.Time       { return time.UnixMilli(c.ms.Load()).UTC() }
+func (c *clock) pass(d time.Duration) { c.ms.Add(d.Milliseconds()) }
+
 // filled runs a store, lets use have it, and stops it.
 func filled(t testing.TB, cfg Config, use func(db *DB)) {
 	t.Helper()
@@ -371,8 +384,8 @@ func TestDamagedTailRecordIsSkippedAndCounted(t *testing.T) {
 }
 
 func TestDamagedBlockIsSkippedAndCounted(t *testing.T) {
-	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
-	cfg := Config{Dir: t.TempDir(), Now: func() time.Time { return now }}
+	clock := newClock(time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC))
+	cfg := Config{Dir: t.TempDir(), Now: clock.now}
 	const fixes = 50_000
 	filled(t, cfg, func(db *DB) {
 		db.Append(numbered(0, fixes))
@@ -385,7 +398,7 @@ func TestDamagedBlockIsSkippedAndCounted(t *testing.T) {
 		if missing := int(db.Status().Corrupt); missing == 0 || got+missing != fixes {
 			t.Errorf("got %d fixes, %d are corrupt, want %d together", got, missing, fixes)
 		}
-		now = now.Add(24 * time.Hour)
+		clock.pass(24 * time.Hour)
 		compact(t, db) // the day is sealed without them
 		if again := len(storedNumbers(t, db)); again != got {
 			t.Errorf("got %d fixes from the sealed day, want %d", again, got)

@@ -75,17 +75,18 @@ func (d *DB) tidy(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// isOver tells whether a day takes no more fixes, and sees to it that this stays so.
+// isOver tells whether a day takes no more fixes, and has none left to sort.
 func (d *DB) isOver(day *day) bool {
-	if piles, _ := d.ring.pilesOf(day); piles > 0 {
-		return false
-	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	if d.current != day && day.date != dayOf(d.cfg.Now().UnixMilli()) {
 		day.over = true
 	}
-	return day.over
+	over := day.over
+	d.mu.Unlock()
+	// Asked only now: from the moment that it is over there can be but fewer. (Asked
+	// before, the writer could leave the day in between, and its last pile was lost.)
+	piles, _ := d.ring.pilesOf(day)
+	return over && piles == 0
 }
 
 // mergeLevels merges the runs of each level that has enough of them.

@@ -50,25 +50,10 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 }
 
 // TestManyRuns makes hundreds of runs and lets them be merged twice over, while
-// readers look.
+// somebody reads.
 func TestManyRuns(t *testing.T) {
 	const fixes = 60_000
 	db := runStore(t, Config{OpenBytes: 400 * fixSize, CommitFixes: 100})
-	ctx := context.Background()
-	for i := 0; i < fixes; i += 100 {
-		db.Append(numbered(i, i+100))
-		if i%5000 != 0 {
-			continue
-		}
-		flush(t, db)
-		n := 0
-		from := time.UnixMilli(1_764_000_000_000)
-		q := store.Query{Device: 4, From: from, To: from.Add(time.Duration(i) * time.Millisecond)}
-		if err := db.History(ctx, q, func(*track.Fix, []byte) error { n++; return nil }); err != nil || n != i/10 {
-			t.Fatalf("after %d: %d fixes of device 4, want %d, %v", i, n, i/10, err)
-		}
-	}
-	flush(t, db)
 	levels := func() (levels [topLevel + 1]int) {
 		runs, err := db.runs(db.openDays()[0])
 		if err != nil {
@@ -79,10 +64,24 @@ func TestManyRuns(t *testing.T) {
 		}
 		return levels
 	}
-	eventually(t, "runs of the lower levels merged", func() bool {
-		l := levels()
-		return l[0] < mergeRuns && l[1] < mergeRuns && l[2] > 0
-	})
+	for i := 0; i < fixes; i += 100 {
+		db.Append(numbered(i, i+100))
+		if i%2000 != 0 {
+			continue
+		}
+		flush(t, db)
+		n := 0
+		from := time.UnixMilli(1_764_000_000_000)
+		q := store.Query{Device: 4, From: from, To: from.Add(time.Duration(i) * time.Millisecond)}
+		err := db.History(context.Background(), q, func(*track.Fix, []byte) error { n++; return nil })
+		if err != nil || n != i/10 {
+			t.Fatalf("after %d: %d fixes of device 4, want %d, %v", i, n, i/10, err)
+		}
+		eventually(t, "merged", func() bool { l := levels(); return l[0] < mergeRuns && l[1] < mergeRuns })
+	}
+	if l := levels(); l[topLevel] == 0 {
+		t.Errorf("runs by level: %v", l)
+	}
 	if got := storedNumbers(t, db); !slices.Equal(got, upTo(fixes)) {
 		t.Errorf("%d fixes, want %d%s", len(got), fixes, oddity(got))
 	}
@@ -90,8 +89,8 @@ func TestManyRuns(t *testing.T) {
 
 // TestManyDays reads across more sealed days than stay open.
 func TestManyDays(t *testing.T) {
-	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
-	cfg := Config{Dir: t.TempDir(), Now: func() time.Time { return now }}
+	clock := newClock(time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC))
+	cfg := Config{Dir: t.TempDir(), Now: clock.now}
 	const days = shelfRoom + 4
 	filled(t, cfg, func(db *DB) {
 		for i := range days {
@@ -101,7 +100,7 @@ func TestManyDays(t *testing.T) {
 			}
 			db.Append(b)
 			flush(t, db)
-			now = now.Add(24 * time.Hour)
+			clock.pass(24 * time.Hour)
 			compact(t, db)
 		}
 	})
@@ -119,13 +118,36 @@ func TestManyDays(t *testing.T) {
 	}
 }
 
+// TestDaysGoByUnderLoad: days are left, sorted and sealed while fixes come in.
+func TestDaysGoByUnderLoad(t *testing.T) {
+	const fixes = 20_000
+	clock := newClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+	db := runStore(t, Config{Now: clock.now, OpenBytes: 400 * fixSize, CommitFixes: 50, CommitEvery: time.Millisecond})
+	for i := 0; i < fixes; i += 50 {
+		db.Append(numbered(i, i+50))
+		clock.pass(5 * time.Hour)
+		for db.Status().Pending > 200 {
+			time.Sleep(100 * time.Microsecond)
+		}
+	}
+	flush(t, db)
+	clock.pass(48 * time.Hour)
+	compact(t, db)
+	if got := storedNumbers(t, db); !slices.Equal(got, upTo(fixes)) {
+		t.Errorf("%d fixes, want %d%s", len(got), fixes, oddity(got))
+	}
+	if s := db.Status(); s.State != store.OK {
+		t.Errorf("status %+v", s)
+	}
+}
+
 // TestClockSetBack: the day that the clock returns to is sealed already.
 func TestClockSetBack(t *testing.T) {
-	now := time.Date(2026, 1, 5, 12, 0, 0, 0, time.UTC)
-	cfg := Config{Dir: t.TempDir(), Now: func() time.Time { return now }}
+	clock := newClock(time.Date(2026, 1, 5, 12, 0, 0, 0, time.UTC))
+	cfg := Config{Dir: t.TempDir(), Now: clock.now}
 	next := 0
 	for _, hours := range []int{0, 24, 24, -48, -24, 72, -10 * 24, 10 * 24} {
-		now = now.Add(time.Duration(hours) * time.Hour)
+		clock.pass(time.Duration(hours) * time.Hour)
 		filled(t, cfg, func(db *DB) {
 			db.Append(numbered(next, next+100))
 			next += 100
@@ -133,7 +155,7 @@ func TestClockSetBack(t *testing.T) {
 				compact(t, db)
 			}
 			if got := storedNumbers(t, db); !slices.Equal(got, upTo(next)) {
-				t.Fatalf("at %v: %d fixes, want %d%s", now, len(got), next, oddity(got))
+				t.Fatalf("at %v: %d fixes, want %d%s", clock.now(), len(got), next, oddity(got))
 			}
 		})
 	}
@@ -142,12 +164,12 @@ func TestClockSetBack(t *testing.T) {
 // TestOtherProgramHoldsASealedDay: a day is not replaced under the feet of a program
 // that reads it, but later.
 func TestOtherProgramHoldsADay(t *testing.T) {
-	now := time.Date(2026, 1, 5, 12, 0, 0, 0, time.UTC)
-	db := runStore(t, Config{Dir: t.TempDir(), Now: func() time.Time { return now }})
+	clock := newClock(time.Date(2026, 1, 5, 12, 0, 0, 0, time.UTC))
+	db := runStore(t, Config{Dir: t.TempDir(), Now: clock.now})
 	db.Append(numbered(0, 100))
 	flush(t, db)
 	release := hold(t, dayFile(t, db.cfg.Dir))
-	now = now.Add(24 * time.Hour)
+	clock.pass(24 * time.Hour)
 	if err := db.Compact(context.Background()); err == nil {
 		t.Error("a day was sealed that another program has open")
 	}
