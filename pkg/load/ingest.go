@@ -45,6 +45,9 @@ type Tick struct {
 	ClientCPU, Server float64       // cores; Server is 0 if it does not tell
 }
 
+// sendGrid is how finely sends are spread: half of what counts as late.
+const sendGrid = 500 * time.Microsecond
+
 // lateAfter is when a send counts as late.
 const lateAfter = time.Millisecond
 
@@ -55,7 +58,7 @@ func Ingest(ctx context.Context, cfg IngestConfig) (*Result, error) {
 		cfg.Interval = time.Second
 	}
 	r := &ingestRun{cfg: cfg, ground: newGround(cfg.Seed, len(cfg.Members)), sentAt: make([]atomic.Int64, sentRing)}
-	r.pacer = Pacer{Plan: cfg.Plan, End: cfg.Duration}
+	r.pacer = Pacer{Plan: cfg.Plan, End: cfg.Duration, Grid: sendGrid}
 	return r.run(ctx)
 }
 
