@@ -39,7 +39,7 @@ type port struct {
 
 const (
 	sniffTime  = 5 * time.Second
-	maxPending = 64 // connections of one address that have not said what they are
+	maxPending = 256 // connections of one address that have not said what they are
 )
 
 var (

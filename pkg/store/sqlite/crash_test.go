@@ -68,6 +68,7 @@ func crashChild(dir string) {
 }
 
 func TestKillLosesOnlyTheLastCommit(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	rng := rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano())))
 	next := 0
@@ -177,6 +178,7 @@ func killedAfter(t *testing.T, dir string, first int, d time.Duration) (promised
 // TestTornWAL cuts the last commits off at any byte, as a power cut may: what is left
 // is everything up to some commit, each fix once.
 func TestTornWAL(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	full := filepath.Join(dir, "full")
 	db := runStore(t, Config{Dir: full})
@@ -241,6 +243,7 @@ func copyDir(t *testing.T, from, to string) {
 // TestStartAfterCrashInMerge leaves blocks of a run that was never listed, as a crash
 // in the middle of a merge does.
 func TestStartAfterCrashInMerge(t *testing.T) {
+	t.Parallel()
 	cfg := Config{Dir: t.TempDir()}
 	filled(t, cfg, func(db *DB) {
 		db.Append(numbered(0, 1000))

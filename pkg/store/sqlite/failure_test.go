@@ -121,6 +121,7 @@ func TestOverflowDropsTheOldestAndCounts(t *testing.T) {
 // TestLockedDatabase: another program holds a lock. Fixes wait, are counted as lost
 // when there is no more room, and storing resumes by itself.
 func TestLockedDatabase(t *testing.T) {
+	t.Parallel()
 	var book logbook
 	db := runStore(t, Config{
 		Dir: t.TempDir(), RingBytes: 3000 * fixSize, Busy: time.Millisecond,
@@ -209,6 +210,7 @@ func TestTroubleIsLoggedOncePerPeriod(t *testing.T) {
 
 // TestFullDatabase limits the pages of the day file, which fails as a full disk does.
 func TestFullDatabase(t *testing.T) {
+	t.Parallel()
 	db := runStore(t, Config{Dir: t.TempDir(), RingBytes: 20_000 * fixSize})
 	db.Append(numbered(0, 1000))
 	flush(t, db)
@@ -253,6 +255,7 @@ func TestFullDatabase(t *testing.T) {
 // TestFullWhileSorting: commits still find room, runs do not. The store must not take
 // more memory than it was given, and nothing may be doubled when it resumes.
 func TestFullWhileSorting(t *testing.T) {
+	t.Parallel()
 	db := runStore(t, Config{Dir: t.TempDir(), RingBytes: 4000 * fixSize, OpenBytes: 4000 * fixSize, Busy: time.Millisecond})
 	db.Append(numbered(0, 100))
 	flush(t, db)
@@ -358,6 +361,7 @@ func compact(t testing.TB, db *DB) {
 }
 
 func TestDamagedTailRecordIsSkippedAndCounted(t *testing.T) {
+	t.Parallel()
 	for _, damage := range []string{"substr(data, 1, length(data) / 2)", "randomblob(length(data))", "x''"} {
 		t.Run(damage, func(t *testing.T) {
 			cfg := Config{Dir: t.TempDir()}
@@ -384,6 +388,7 @@ func TestDamagedTailRecordIsSkippedAndCounted(t *testing.T) {
 }
 
 func TestDamagedBlockIsSkippedAndCounted(t *testing.T) {
+	t.Parallel()
 	clock := newClock(time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC))
 	cfg := Config{Dir: t.TempDir(), Now: clock.now}
 	const fixes = 50_000

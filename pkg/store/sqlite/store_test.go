@@ -52,6 +52,7 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 // TestManyRuns makes hundreds of runs and lets them be merged twice over, while
 // somebody reads.
 func TestManyRuns(t *testing.T) {
+	t.Parallel()
 	const fixes = 60_000
 	db := runStore(t, Config{OpenBytes: 400 * fixSize, CommitFixes: 100})
 	levels := func() (levels [topLevel + 1]int) {
@@ -89,6 +90,7 @@ func TestManyRuns(t *testing.T) {
 
 // TestManyDays reads across more sealed days than stay open.
 func TestManyDays(t *testing.T) {
+	t.Parallel()
 	clock := newClock(time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC))
 	cfg := Config{Dir: t.TempDir(), Now: clock.now}
 	const days = shelfRoom + 4
@@ -120,6 +122,7 @@ func TestManyDays(t *testing.T) {
 
 // TestDaysGoByUnderLoad: days are left, sorted and sealed while fixes come in.
 func TestDaysGoByUnderLoad(t *testing.T) {
+	t.Parallel()
 	const fixes = 20_000
 	clock := newClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 	db := runStore(t, Config{Now: clock.now, OpenBytes: 400 * fixSize, CommitFixes: 50, CommitEvery: time.Millisecond})
@@ -143,6 +146,7 @@ func TestDaysGoByUnderLoad(t *testing.T) {
 
 // TestClockSetBack: the day that the clock returns to is sealed already.
 func TestClockSetBack(t *testing.T) {
+	t.Parallel()
 	clock := newClock(time.Date(2026, 1, 5, 12, 0, 0, 0, time.UTC))
 	cfg := Config{Dir: t.TempDir(), Now: clock.now}
 	next := 0
@@ -164,6 +168,7 @@ func TestClockSetBack(t *testing.T) {
 // TestOtherProgramHoldsASealedDay: a day is not replaced under the feet of a program
 // that reads it, but later.
 func TestOtherProgramHoldsADay(t *testing.T) {
+	t.Parallel()
 	clock := newClock(time.Date(2026, 1, 5, 12, 0, 0, 0, time.UTC))
 	db := runStore(t, Config{Dir: t.TempDir(), Now: clock.now})
 	db.Append(numbered(0, 100))
@@ -206,6 +211,7 @@ func hold(t *testing.T, path string) (release func()) {
 // TestStateWriterMatchesAMap folds entries in again and again, few and many, and
 // compares with a map.
 func TestStateWriterMatchesAMap(t *testing.T) {
+	t.Parallel()
 	f, err := openFile(filepath.Join(t.TempDir(), "state.db"), layout{page: 4096, schema: stateSchema}, time.Second, writing)
 	if err != nil {
 		t.Fatal(err)
