@@ -185,12 +185,9 @@ type replayed struct {
 	Passes    int
 	Sent      int
 	Datagrams uint64
-	Resent    int
 	Verified  bool
-	Stored    int
-	Missing   int
-	Twice     int
-	Took      time.Duration
+	load.Account
+	Took time.Duration
 }
 
 // replaying is a replay that is on.
@@ -200,8 +197,9 @@ type replaying struct {
 	fleet *fleet
 	flags *replayFlags
 	say   *progress
-	audit load.Auditor
 	out   replayed
+
+	delivery load.Delivery
 }
 
 // run plays until the recording, the time or the patience of whoever watches ends.
@@ -213,8 +211,12 @@ func (s *replaying) run(ctx context.Context, cues []load.Cue, span time.Duration
 	}()
 	verify := s.flags.verify && !s.flags.loop
 	if verify {
-		s.audit = load.Auditor{Conn: s.conn, Members: s.fleet.members, Checked: s.checked}
-		if err := s.audit.Before(ctx, cues); err != nil {
+		s.delivery = load.Delivery{
+			Auditor: load.Auditor{Conn: s.conn, Members: s.fleet.members, Checked: s.checked},
+			Fleet:   s.fleet.Fleet,
+			Again:   func(n int) { s.say.note("%d fixes did not arrive and are sent again", n) },
+		}
+		if err := s.delivery.Before(ctx, cues); err != nil {
 			return err
 		}
 	}
@@ -306,44 +308,21 @@ func behind(lag time.Duration) string {
 	return fmt.Sprintf("  %v behind", lag.Round(100*time.Millisecond))
 }
 
-// rounds is how often what is missing is sent again before it is given up.
-const rounds = 5
-
 // prove reads the history back until every fix is there.
 func (s *replaying) prove(ctx context.Context, cues []load.Cue) error {
 	s.out.Verified = true
-	missing := cues
-	for round := 0; ; round++ {
-		if _, err := load.Settle(ctx, s.conn); err != nil {
-			return err
-		}
-		found, err := s.audit.Audit(ctx, missing)
-		if err != nil {
-			return err
-		}
-		s.out.Stored += found.Stored
-		s.out.Twice += found.Twice
-		missing = found.Missing
-		s.out.Missing = len(missing)
-		if len(missing) == 0 || round == rounds {
-			return s.outcome()
-		}
-		s.say.note("%d fixes did not arrive and are sent again", len(missing))
-		s.out.Resent += len(missing)
-		again := &load.Player{Fleet: s.fleet.Fleet, Speed: math.Inf(1), MaxRate: s.flags.maxRate / float64(4*(round+1))}
-		if err := again.Play(ctx, missing); err != nil {
-			return err
-		}
-		if err := s.fleet.Flush(ctx); err != nil {
-			return err
-		}
+	a, err := s.delivery.Prove(ctx, cues)
+	s.out.Account = a
+	if err != nil {
+		return err
 	}
+	return s.outcome()
 }
 
 func (s *replaying) outcome() error {
 	switch {
 	case s.out.Missing > 0:
-		return hint(fmt.Errorf("%d fixes are not in history after %d tries", s.out.Missing, rounds+1),
+		return hint(fmt.Errorf("%d fixes are not in history after %d tries", s.out.Missing, load.Rounds+1),
 			"trackctl status counts what was dropped and why, and says how the store is")
 	case s.out.Twice > 0:
 		return fmt.Errorf("%d fixes are in history more than once", s.out.Twice)

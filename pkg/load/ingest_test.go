@@ -1,0 +1,232 @@
+package load
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"tracker/pkg/client"
+)
+
+func TestIngestAddsUp(t *testing.T) {
+	h := newHouse(t)
+	members := h.muster(100)
+	var ticks []Tick
+	res, err := Ingest(t.Context(), IngestConfig{
+		Conn: h.conn, Fleet: h.fleet(members, client.FleetConfig{Addr: h.udp, Unlimited: true, Sockets: 2}), Members: members,
+		Plan: Constant(200), Duration: 1500 * time.Millisecond, Interval: 500 * time.Millisecond, Watch: true, Seed: 9,
+		Version: "test", Loopback: true, OnTick: func(t Tick) { ticks = append(ticks, t) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &res.Counts
+	if c.Planned != 300 || c.Sent != 300 || c.Accepted != 300 || c.Lost != 0 || len(c.Errors) != 0 {
+		t.Errorf("got %+v", c)
+	}
+	if d := c.Deliveries; d == nil || d.Expected != 300 || d.Received != 300 || d.Duplicate != 0 || d.OutOfOrder != 0 || d.Lost != 0 {
+		t.Errorf("got %+v", c.Deliveries)
+	}
+	if n := res.Latency["response"].N; n != 300 || res.Latency["service"].N != 300 || res.Latency["send_lag"].N != 300 {
+		t.Errorf("%d latencies, want 300", n)
+	}
+	var sent, received int64
+	for _, iv := range res.Intervals {
+		sent, received = sent+iv.Sent, received+iv.Received
+	}
+	if sent != 300 || received > 300 || len(ticks) != len(res.Intervals) || len(ticks) < 3 {
+		t.Errorf("intervals have %d sent, %d received, %d ticks", sent, received, len(ticks))
+	}
+	if !res.Verdict.Has("W08") || res.Partial || res.Resources.Server == nil {
+		t.Errorf("got %+v %+v %+v", res.Verdict, res.Target, res.Resources)
+	}
+	checkSchema(t, res)
+}
+
+// checkSchema holds what other programs rely on: the members of a result by name.
+func checkSchema(t *testing.T, res *Result) {
+	t.Helper()
+	b, err := json.Marshal(res)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc map[string]any
+	if err := json.Unmarshal(b, &doc); err != nil {
+		t.Fatal(err)
+	}
+	for path, kind := range map[string]string{
+		"schema": "string", "id": "string", "tool.version": "string", "tool.go": "string",
+		"scenario.name": "string", "scenario.args": "object", "scenario.loop": "string", "scenario.seed": "number",
+		"target.addr": "string", "target.kind": "string", "started": "string", "duration_ns": "number", "partial": "bool",
+		"verdict.validity": "string", "verdict.warnings": "list",
+		"counts.planned": "number", "counts.sent": "number", "counts.accepted": "number", "counts.lost": "number",
+		"counts.errors": "object", "counts.server_dropped": "object", "counts.deliveries.received": "number",
+		"rates.offered_per_s": "number", "rates.achieved_per_s": "number", "rates.accepted_per_s": "number",
+		"latency.response.unit": "string", "latency.response.n": "number", "latency.response.p": "object",
+		"latency.response.hdr_v2": "string", "latency.service.max": "number", "latency.send_lag.overflow": "number",
+		"intervals": "list", "resources.client.cpu_s": "number", "resources.server.rss": "number",
+		"calibration.timer_overshoot_p99_ns": "number", "calibration.hiccup.n": "number",
+		"env.fingerprint": "string", "env.cores": "number", "env.gomaxprocs": "number",
+	} {
+		if got := kindAt(doc, path); got != kind {
+			t.Errorf("%s is %s, want %s", path, got, kind)
+		}
+	}
+	if doc["schema"] != "trackbench.result/1" {
+		t.Errorf("schema %v", doc["schema"])
+	}
+}
+
+func kindAt(at any, path string) string {
+	for key := range strings.SplitSeq(path, ".") {
+		m, ok := at.(map[string]any)
+		if !ok {
+			return "nowhere"
+		}
+		at = m[key]
+	}
+	switch at.(type) {
+	case string:
+		return "string"
+	case float64:
+		return "number"
+	case bool:
+		return "bool"
+	case []any:
+		return "list"
+	case map[string]any:
+		return "object"
+	}
+	return "absent"
+}
+
+// A stall must show in everything that was due while it lasted, not only in what was
+// on its way.
+func TestIngestShowsAStall(t *testing.T) {
+	h := newHouse(t)
+	members := h.muster(100)
+	var stall atomic.Bool
+	l := newLine(t, h.udp, func() bool {
+		for stall.Load() {
+			time.Sleep(time.Millisecond)
+		}
+		return true
+	})
+	ticks := 0
+	res, err := Ingest(t.Context(), IngestConfig{
+		Conn: h.conn, Fleet: h.fleet(members, client.FleetConfig{Addr: l.addr(), Unlimited: true}), Members: members,
+		Plan: Constant(200), Duration: 2 * time.Second, Interval: 500 * time.Millisecond, Watch: true,
+		OnTick: func(Tick) { ticks++; stall.Store(ticks == 1 || ticks == 2) }, // stalled from 0.5 s to 1.5 s
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := res.Latency["response"]
+	p50, _ := s.Quantile("50")
+	p90, _ := s.Quantile("90")
+	if s.N != 400 || time.Duration(s.Max) < 800*time.Millisecond || p90 < 300*time.Millisecond || p50 < time.Millisecond {
+		t.Errorf("half of the run stood still for up to a second, and the latency was %v", s)
+	}
+}
+
+func TestIngestCountsWhatIsLost(t *testing.T) {
+	h := newHouse(t)
+	members := h.muster(100)
+	n := 0
+	l := newLine(t, h.udp, func() bool { n++; return n <= 100 || n%10 != 0 })
+	res, err := Ingest(t.Context(), IngestConfig{
+		Conn: h.conn, Fleet: h.fleet(members, client.FleetConfig{Addr: l.addr(), Unlimited: true}), Members: members,
+		Plan: Constant(200), Duration: time.Second,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := &res.Counts; c.Sent != 200 || c.Lost != l.dropped.Load() || c.Accepted+c.Lost != c.Sent || !res.Verdict.Has("W15") {
+		t.Errorf("got %+v with %d dropped", c, l.dropped.Load())
+	}
+}
+
+func TestIngestEndsEarlyWithWhatItHas(t *testing.T) {
+	h := newHouse(t)
+	members := h.muster(100)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	res, err := Ingest(ctx, IngestConfig{
+		Conn: h.conn, Fleet: h.fleet(members, client.FleetConfig{Addr: h.udp, Unlimited: true}), Members: members,
+		Plan: Constant(100), Duration: time.Hour, Interval: 200 * time.Millisecond, OnTick: func(Tick) { cancel() },
+	})
+	if err != nil || !res.Partial || res.Counts.Sent == 0 || res.Counts.Accepted != res.Counts.Sent {
+		t.Errorf("got %v, %+v", err, res)
+	}
+}
+
+func TestWindowTellsDuplicatesFromLateOnes(t *testing.T) {
+	var w window
+	for _, step := range []struct {
+		n              int64
+		fresh, inOrder bool
+	}{{1, true, true}, {1, false, false}, {4, true, true}, {2, true, false}, {2, false, false}, {3, true, false},
+		{100, true, true}, {99, true, false}, {36, false, false}, {200, true, true}, {100, false, false}} {
+		if fresh, inOrder := w.note(step.n); fresh != step.fresh || inOrder != step.inOrder {
+			t.Fatalf("%d: got %v %v, want %v %v", step.n, fresh, inOrder, step.fresh, step.inOrder)
+		}
+	}
+}
+
+func TestGroundTellsWhichFixAPlaceIs(t *testing.T) {
+	g := newGround(7, 1000)
+	for i := range g.base {
+		for _, n := range []int64{0, 1, 999, 1000, 123_456, 5_000_000} {
+			f := g.fix(i, n, 0)
+			if !f.At.Valid() {
+				t.Fatalf("device %d is at %v", i, f.At)
+			}
+			if got, ok := g.number(i, f.At); !ok || got != n {
+				t.Fatalf("device %d fix %d reads as %d, %v", i, n, got, ok)
+			}
+		}
+	}
+	if _, ok := g.number(0, g.base[1]); ok && g.base[1].Lat-g.base[0].Lat >= stride {
+		t.Error("a place far away is a fix of this device")
+	}
+}
+
+func TestResultThatDoesNotAddUpIsNoResult(t *testing.T) {
+	good := Result{Counts: Counts{Planned: 10, Sent: 9, Accepted: 8, Lost: 1}, Intervals: []Interval{{Sent: 4}, {Sent: 5}}}
+	if err := good.check(); err != nil {
+		t.Error(err)
+	}
+	for name, spoil := range map[string]func(*Result){
+		"intervals": func(r *Result) { r.Intervals[0].Sent++ },
+		"lost":      func(r *Result) { r.Counts.Lost++ },
+		"planned":   func(r *Result) { r.Counts.Planned = 5 },
+	} {
+		bad := good
+		bad.Intervals = slices.Clone(good.Intervals)
+		spoil(&bad)
+		if err := bad.check(); !errors.Is(err, ErrUnsound) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+func TestUsageIsReadFromMetrics(t *testing.T) {
+	u := parseUsage(strings.NewReader("# HELP x\nprocess_cpu_seconds_total 1.5\nprocess_resident_memory_bytes 1e+06\nother 3\n"))
+	if u == nil || u.cpu != 1.5 || u.rss != 1_000_000 {
+		t.Errorf("got %+v", u)
+	}
+	if parseUsage(strings.NewReader("other 3\n")) != nil {
+		t.Error("made figures up")
+	}
+	if got := u.since(&serverUsage{cpu: 1}); got == nil || got.CPUSeconds != 0.5 {
+		t.Errorf("got %+v", got)
+	}
+	if u.since(&serverUsage{cpu: 2}) != nil {
+		t.Error("a server that started anew has no figure")
+	}
+}
