@@ -143,14 +143,20 @@ func (w *Web) ServeListener(ctx context.Context, ln net.Listener) error {
 	select {
 	case err := <-failed:
 		w.stop(srv, ln)
-		return fmt.Errorf("serve http: %w", err)
+		return serveError(err)
 	case <-ctx.Done():
 		w.stop(srv, ln)
-		if err := <-failed; err != nil && !errors.Is(err, net.ErrClosed) {
-			return fmt.Errorf("serve http: %w", err)
-		}
+		return serveError(<-failed)
+	}
+}
+
+// serveError is what ended the serving, unless that was the listener's close: whoever
+// owns the port may close it before our ctx ends.
+func serveError(err error) error {
+	if err == nil || errors.Is(err, net.ErrClosed) {
 		return nil
 	}
+	return fmt.Errorf("serve http: %w", err)
 }
 
 // stop ends everything, gently first.
