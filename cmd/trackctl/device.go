@@ -204,7 +204,7 @@ func (a *app) deviceRevoke() *cobra.Command {
 			if err != nil {
 				return about("device", args[0], err)
 			}
-			if err := a.confirm(ctx, yes, "revoke %s (%v) for ever? what it sends is refused from then on", d.Name, d.ID); err != nil {
+			if err := a.confirm(ctx, yes, "revoke %s (%v)? its keys end, its history stays", d.Name, d.ID); err != nil {
 				return err
 			}
 			if err := conn.Revoke(ctx, d.ID.String()); err != nil {

@@ -113,38 +113,71 @@ func recordings() string {
 	return dir
 }
 
+// Daemon is a trackerd in a process of its own.
+type Daemon struct {
+	TCP, UDP string
+	Data     string // its directory, with admin.token
+	cmd      *exec.Cmd
+}
+
+// Start starts trackerd on free loopback ports and waits until it is ready.
+func Start(data string, args ...string) (*Daemon, error) {
+	path, err := trackerd()
+	if err != nil {
+		return nil, err
+	}
+	d := &Daemon{Data: data}
+	d.cmd = exec.Command(path, append([]string{"serve", "--data", data, "--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0"}, args...)...)
+	if testing.Verbose() {
+		d.cmd.Stderr = os.Stderr
+	}
+	out, err := d.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := d.cmd.Start(); err != nil {
+		return nil, err
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err == nil {
+		_, err = fmt.Sscanf(line, "ready tcp=%s udp=%s", &d.TCP, &d.UDP)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("no ready line but %q: %w", line, err), d.Stop())
+	}
+	return d, nil
+}
+
+// Stop asks the server to end and waits for it.
+func (d *Daemon) Stop() error {
+	_ = d.cmd.Process.Signal(syscall.SIGTERM)
+	done := make(chan error, 1)
+	go func() { done <- d.cmd.Wait() }() // ends with the process
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(patience):
+		_ = d.cmd.Process.Kill()
+		<-done
+		return errors.New("trackerd had to be killed")
+	}
+}
+
 // running is the server of each script, so that stopserver finds it.
-var running sync.Map // *testscript.TestScript -> *exec.Cmd
+var running sync.Map // *testscript.TestScript -> *Daemon
 
 func startServer(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
 		ts.Fatalf("server: cannot be negated; use code")
 	}
-	path, err := trackerd()
+	d, err := Start(ts.MkAbs("data"), args...)
 	ts.Check(err)
-	data := ts.MkAbs("data")
-	cmd := exec.Command(path, append([]string{"serve", "--data", data, "--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0"}, args...)...)
-	cmd.Stderr = os.Stderr
-	if !testing.Verbose() {
-		cmd.Stderr = nil
-	}
-	out, err := cmd.StdoutPipe()
-	ts.Check(err)
-	ts.Check(cmd.Start())
-	running.Store(ts, cmd)
+	running.Store(ts, d)
 	ts.Defer(func() { end(ts) })
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		ts.Fatalf("trackerd ended before it was ready: %v", err)
-	}
-	fields := strings.Fields(line)
-	if len(fields) != 3 || fields[0] != "ready" {
-		ts.Fatalf("ready line %q", line)
-	}
-	ts.Setenv("TRACK_SERVER", strings.TrimPrefix(fields[1], "tcp="))
-	ts.Setenv("UDP", strings.TrimPrefix(fields[2], "udp="))
-	ts.Setenv("TRACK_TOKEN_FILE", filepath.Join(data, "admin.token"))
-	ts.Setenv("DATA", data)
+	ts.Setenv("TRACK_SERVER", d.TCP)
+	ts.Setenv("UDP", d.UDP)
+	ts.Setenv("TRACK_TOKEN_FILE", filepath.Join(d.Data, "admin.token"))
+	ts.Setenv("DATA", d.Data)
 }
 
 func stopServer(ts *testscript.TestScript, neg bool, _ []string) {
@@ -159,16 +192,9 @@ func end(ts *testscript.TestScript) {
 	if !ok {
 		return
 	}
-	cmd, _ := got.(*exec.Cmd)
-	_ = cmd.Process.Signal(syscall.SIGTERM)
-	done := make(chan error, 1)
-	go func() { done <- cmd.Wait() }() // ends with the process
-	select {
-	case <-done:
-	case <-time.After(patience):
-		_ = cmd.Process.Kill()
-		<-done
-		ts.Logf("trackerd had to be killed")
+	d, _ := got.(*Daemon)
+	if err := d.Stop(); err != nil {
+		ts.Logf("trackerd: %v", err)
 	}
 }
 
