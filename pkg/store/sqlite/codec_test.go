@@ -2,11 +2,16 @@ package sqlite
 
 import (
 	"bytes"
+	"compress/gzip"
+	"encoding/csv"
 	"errors"
 	"math"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"testing"
+	"time"
 
 	"tracker/pkg/geo"
 	"tracker/pkg/store"
@@ -185,6 +190,49 @@ func TestNoisyTrackTakesFewBytes(t *testing.T) {
 		if got > row.most {
 			t.Errorf("%d fixes a chunk: %.2f bytes a fix, want at most %.0f", row.n, got, row.most)
 		}
+	}
+}
+
+// TestShipsTakeFewBytes codes what receivers heard of ten thousand ships, about ten
+// reports of each, where the recording is at hand.
+func TestShipsTakeFewBytes(t *testing.T) {
+	f, err := os.Open("../../../../shared/data/ais-us-2022-01-03.csv.gz")
+	if err != nil {
+		t.Skip("the recorded ships are not here")
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(z).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(6, 6))
+	ships := make(map[string][]track.Fix)
+	number := func(s string) float64 { v, _ := strconv.ParseFloat(s, 64); return v }
+	for _, r := range rows[1:] { // MMSI, BaseDateTime, LAT, LON, SOG, COG
+		at, err := time.Parse("2006-01-02T15:04:05", r[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		ships[r[0]] = append(ships[r[0]], track.Fix{
+			Device: 1, Wire: 1, Time: at.UnixMilli(), Arrived: at.UnixMilli() + 20 + rng.Int64N(30),
+			At: geo.Deg(number(r[2]), number(r[3])), Speed: uint16(number(r[4]) * 51.44), Course: uint16(number(r[5]) * 100),
+			Epoch: 1_641_168_000, PID: uint32(len(ships[r[0]])), Has: track.HasPos | track.HasVel,
+		})
+	}
+	var c chunkCoder
+	size := 0
+	for _, fixes := range ships {
+		sortFixes(fixes)
+		size += len(c.append(nil, fixes, nil))
+	}
+	got := float64(size) / float64(len(rows)-1)
+	t.Logf("%d ships: %.2f bytes a fix", len(ships), got)
+	if got > 9.5 {
+		t.Errorf("%.2f bytes a fix, want at most 9.5", got)
 	}
 }
 

@@ -55,7 +55,7 @@ CREATE TABLE block (
 CREATE INDEX block_device ON block (run, device, last, t0, t1);
 `}
 
-const runShift = 24
+const runShift = 32
 
 const dayMillis = 24 * 60 * 60 * 1000
 

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -70,6 +71,11 @@ type layout struct {
 // openFile opens or makes a database.
 func openFile(path string, l layout, busy time.Duration, m mode) (*file, error) {
 	f := &file{path: path, page: l.page, busy: busy}
+	if m != reading {
+		if err := makePrivate(path); err != nil {
+			return nil, err
+		}
+	}
 	if err := f.open(m); err != nil {
 		return nil, f.explain("open", err)
 	}
@@ -88,6 +94,16 @@ func openFile(path string, l layout, busy time.Duration, m mode) (*file, error) 
 	return f, nil
 }
 
+// makePrivate makes sure that there is a file, and that a new one is nobody else's
+// business. What SQLite puts beside it gets the same rights.
+func makePrivate(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return explainDir(filepath.Dir(path), err)
+	}
+	return f.Close()
+}
+
 func (f *file) open(m mode) (err error) {
 	// _pragma values are applied before the journal mode, which fixes the page size.
 	q := url.Values{"_busy_timeout": {fmt.Sprint(f.busy.Milliseconds())}, "_pragma": {fmt.Sprintf("page_size(%d)", f.page)}}
@@ -95,7 +111,7 @@ func (f *file) open(m mode) (err error) {
 	case writing:
 		q.Set("_journal_mode", "WAL")
 		q.Set("_synchronous", "FULL")
-		q.Add("_pragma", "wal_autocheckpoint(2000)")
+		q.Add("_pragma", "wal_autocheckpoint(1000)")
 		q.Add("_pragma", "journal_size_limit(67108864)")
 	case reading:
 		q.Set("mode", "ro")
@@ -354,6 +370,9 @@ func primary(err error) int {
 
 // spoils tells whether a connection is not to be trusted after this error.
 func spoils(err error) bool {
+	if errors.Is(err, sql.ErrConnDone) || errors.Is(err, driver.ErrBadConn) {
+		return true
+	}
 	switch primary(err) {
 	case 0, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL:
 		return false

@@ -345,12 +345,19 @@ func (d *DB) Compact(ctx context.Context) error {
 	return d.retire()
 }
 
+// lingers tells whether the writer has still to leave a day that is over.
+func (d *DB) lingers() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.current != nil && d.current.date < dayOf(d.cfg.Now().UnixMilli())
+}
+
 // sortAll waits until everything committed so far is in runs.
 func (d *DB) sortAll(ctx context.Context) error {
 	seq := d.ring.nextSeq()
 	raise(&d.freeze, seq)
-	token(d.asks)
-	for d.ring.unsortedBefore(seq) {
+	for d.ring.unsortedBefore(seq) || d.lingers() {
+		token(d.asks)
 		select {
 		case <-time.After(5 * time.Millisecond):
 		case <-ctx.Done():

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"math/bits"
 	"sync"
 	"unsafe"
 
@@ -27,10 +28,8 @@ import (
 const (
 	slabFixes = 5000    // of a slab, less when memory is small
 	slabExt   = 1 << 20 // a slab with more TLVs than this is full as well
-	slabHeads = 1 << 12
+	ringSlabs = 8       // what limits are made of at least
 	fixSize   = int(unsafe.Sizeof(track.Fix{}))
-
-	ringSlabs = 8 // the least that limits are made of
 )
 
 type slab struct {
@@ -44,16 +43,27 @@ type slab struct {
 
 	// An index by device: heads is where the newest fix of a hash is, plus one, and
 	// next where the one before it is.
-	heads [slabHeads]uint16
-	next  [slabFixes]uint16
+	heads []uint16 // a power of two
+	next  []uint16
 }
 
-func slabHash(id track.DeviceID) uint64 { return uint64(id) * 0x9e3779b97f4a7c15 >> (64 - 12) }
+func makeSlab(room int) *slab {
+	return &slab{
+		fixes: make([]track.Fix, 0, room),
+		heads: make([]uint16, 1<<bits.Len(uint(room-1))),
+		next:  make([]uint16, room),
+	}
+}
+
+// head is where the newest fix with the hash of a device is found.
+func (s *slab) head(id track.DeviceID) *uint16 {
+	return &s.heads[uint64(id)*0x9e3779b97f4a7c15>>40&uint64(len(s.heads)-1)]
+}
 
 // find calls each with the fixes of a device, the newest first. fixes is the slab's
 // own slice or the beginning of it.
 func (s *slab) find(device track.DeviceID, fixes []track.Fix, each func(*track.Fix)) {
-	for i := s.heads[slabHash(device)]; i != 0; i = s.next[i-1] {
+	for i := *s.head(device); i != 0; i = s.next[i-1] {
 		if int(i) <= len(fixes) && fixes[i-1].Device == device {
 			each(&fixes[i-1])
 		}
@@ -69,8 +79,8 @@ func (s *slab) add(fixes []track.Fix, ext []byte) (n, size int) {
 	added := s.fixes[at:]
 	for i := range added {
 		f := &added[i]
-		h := slabHash(f.Device)
-		s.next[at+i], s.heads[h] = s.heads[h], uint16(at+i+1)
+		head := s.head(f.Device)
+		s.next[at+i], *head = *head, uint16(at+i+1)
 		if f.ExtLen != 0 {
 			tlvs := extOf(f, ext)
 			f.Ext = uint32(len(s.ext))
@@ -127,7 +137,7 @@ type pile struct {
 func newRing(limit, open, batch int) *ring {
 	return &ring{
 		limit: limit,
-		room:  max(1, min(slabFixes, min(limit, open)/fixSize/ringSlabs)),
+		room:  max(2, min(slabFixes, min(limit, open)/fixSize/ringSlabs)),
 		batch: batch,
 		wake:  make(chan struct{}, 1),
 		next:  1,
@@ -177,7 +187,9 @@ func (r *ring) last() *slab {
 func (r *ring) newSlab(first uint64) *slab {
 	n := len(r.free)
 	if n == 0 {
-		return &slab{first: first, fixes: make([]track.Fix, 0, r.room)}
+		s := makeSlab(r.room)
+		s.first = first
+		return s
 	}
 	s := r.free[n-1]
 	r.free[n-1] = nil
@@ -186,7 +198,7 @@ func (r *ring) newSlab(first uint64) *slab {
 	// next needs no clearing: only what heads leads to is looked at.
 	s.first, s.fixes, s.ext = first, s.fixes[:0], s.ext[:0]
 	s.kept, s.taken, s.sealed = 0, 0, false
-	s.heads = [slabHeads]uint16{}
+	clear(s.heads)
 	return s
 }
 
@@ -547,7 +559,7 @@ type sorter struct {
 
 type ref struct {
 	device track.DeviceID
-	part   uint16
+	part   uint32
 	at     uint16
 }
 
@@ -557,7 +569,7 @@ func (s *sorter) each(parts []part, emit func(fixes []track.Fix, ext []byte) err
 	s.refs = s.refs[:0]
 	for i := range parts {
 		for j := range parts[i].fixes {
-			s.refs = append(s.refs, ref{parts[i].fixes[j].Device, uint16(i), uint16(j)})
+			s.refs = append(s.refs, ref{parts[i].fixes[j].Device, uint32(i), uint16(j)})
 		}
 	}
 	s.sortRefs()
