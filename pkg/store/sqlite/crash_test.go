@@ -268,3 +268,54 @@ func TestStartAfterCrashInMerge(t *testing.T) {
 		t.Errorf("the unfinished file is still there: %v", err)
 	}
 }
+
+// TestCommitThatSeemedToFailIsReadOnce: the disk kept a record although the commit
+// failed, the same fixes were committed again to the other tail, and then came the
+// power cut.
+func TestCommitThatSeemedToFailIsReadOnce(t *testing.T) {
+	t.Parallel()
+	cfg := Config{Dir: t.TempDir()}
+	filled(t, cfg, func(db *DB) {
+		for i := range 3 {
+			db.Append(numbered(i*100, i*100+100))
+			flush(t, db)
+		}
+	})
+	edit(t, dayFile(t, cfg.Dir), "INSERT INTO tail1 SELECT * FROM tail0 WHERE seq = (SELECT max(seq) FROM tail0)")
+	db := runStore(t, cfg)
+	db.Append(numbered(300, 400))
+	for range 2 {
+		if got := storedNumbers(t, db); !slices.Equal(got, upTo(400)) {
+			t.Errorf("%d fixes, want 400%s", len(got), oddity(got))
+		}
+		compact(t, db)
+	}
+}
+
+// TestSortingAgainReplaces: the disk kept a run although listing it failed.
+func TestSortingAgainReplaces(t *testing.T) {
+	t.Parallel()
+	db, err := Open(Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	db.Append(numbered(0, 3000))
+	if err := db.commit(false); err != nil {
+		t.Fatal(err)
+	}
+	db.pile()
+	var s sorter
+	for range 2 {
+		if err := db.sortPile(context.Background(), &s, db.ring.oldestPile()); err != nil {
+			t.Fatal(err)
+		}
+		if got := storedNumbers(t, db); !slices.Equal(got, upTo(3000)) {
+			t.Errorf("%d fixes, want 3000%s", len(got), oddity(got))
+		}
+	}
+	db.ring.sorted()
+	if got := storedNumbers(t, db); !slices.Equal(got, upTo(3000)) {
+		t.Errorf("%d fixes from the run, want 3000%s", len(got), oddity(got))
+	}
+}

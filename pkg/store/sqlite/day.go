@@ -99,7 +99,9 @@ type day struct {
 	over   bool // takes no more fixes
 	sealed bool // merged, and never written again
 
-	stated uint64 // the state has seen its fixes up to here; guarded by the turn
+	// Guarded by the turn, see DB.takeTurn.
+	stated uint64 // the state has seen its fixes up to here
+	rest   rest
 
 	mu      sync.Mutex
 	holds   dates // on which days its fixes were made
@@ -309,9 +311,12 @@ type tailRecord struct {
 // the call.
 func readTail(c *conn, tail int, each func(*tailRecord) error) error {
 	var rec tailRecord
+	var buf part
 	var data sql.RawBytes
 	return c.rows(&rec.seq, &rec.n, &data)(func() error {
-		rec.fixes, rec.ext, rec.err = parseTail(data, rec.fixes[:0], rec.ext[:0])
+		fixes, ext, err := parseTail(data, buf.fixes[:0], buf.ext[:0])
+		buf = part{fixes, ext}
+		rec.fixes, rec.ext, rec.err = fixes, ext, err
 		return each(&rec)
 	}, "SELECT seq, n, data FROM "+tailTable(tail)+" ORDER BY seq")
 }

@@ -15,11 +15,10 @@ const logPeriod = 10 * time.Second
 const (
 	committing = iota
 	sorting
-	keeping
 	works
 )
 
-var workNames = [works]string{"commit", "sort", "keep"}
+var workNames = [works]string{"commit", "sort"}
 
 // health is what Status says about trouble.
 type health struct {
@@ -31,7 +30,9 @@ type health struct {
 	since    time.Time
 	logged   time.Time
 	failures uint64
-	lost     uint64 // as of when it was last logged
+
+	lost       uint64 // as of when it was last logged
+	lostLogged time.Time
 }
 
 func (h *health) start(log *slog.Logger, now func() time.Time) {
@@ -94,11 +95,12 @@ func (h *health) clear(work int) bool {
 func (h *health) overflow(lost uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if lost == h.lost {
+	now := h.now()
+	if lost == h.lost || now.Sub(h.lostLogged) < logPeriod && !now.Before(h.lostLogged) {
 		return
 	}
-	h.log.Warn("fixes lost: the disk does not keep up", "lost", lost-h.lost, "total", lost)
-	h.lost = lost
+	h.log.Warn("fixes lost: they came faster than they could be stored", "lost", lost-h.lost, "total", lost)
+	h.lost, h.lostLogged = lost, now
 }
 
 func (h *health) fill(s *store.Status) {

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -256,12 +257,7 @@ func (d *DB) readRuns(c *conn, day *day, p *page, from, to int64, inMemory uint6
 		}
 	}
 	// The oldest first: when the page is full, the rest is not even read.
-	slices.SortFunc(places, func(a, b place) int {
-		if a.t0 < b.t0 {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(places, func(a, b place) int { return cmp.Compare(a.t0, b.t0) })
 	for _, b := range places {
 		if !p.bound.IsZero() && b.t0 > p.bound.Time() {
 			break

@@ -25,15 +25,9 @@ func (d *DB) keeper(ctx context.Context) {
 	ticker := time.NewTicker(keepEvery)
 	defer ticker.Stop()
 	for ctx.Err() == nil {
-		keep := d.keep
-		if err := d.tidy(ctx); err != nil && ctx.Err() == nil {
-			d.health.failed(keeping, err, d.Status)
-			keep = nil // not at once again
-		} else {
-			d.health.succeeded(keeping, d.Status)
-		}
+		d.tidy(ctx)
 		select {
-		case <-keep:
+		case <-d.keep:
 		case <-ticker.C:
 			d.measure()
 			d.ring.trim()
@@ -42,6 +36,23 @@ func (d *DB) keeper(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
+}
+
+// rest is how long a day is left alone after trouble with it: what the keeper does is
+// big, and nothing is lost when it is done later.
+type rest struct {
+	until time.Time
+	last  time.Duration
+}
+
+const (
+	restFirst = 5 * time.Second
+	restMost  = 5 * time.Minute
+)
+
+func (r *rest) begin() {
+	r.last = min(max(restFirst, 2*r.last), restMost)
+	r.until = time.Now().Add(r.last)
 }
 
 // takeTurn waits until nobody else merges, seals or removes, or walks along the state.
@@ -58,21 +69,36 @@ func (d *DB) endTurn() { <-d.turns }
 
 // tidy does what there is to do. Trouble with one day does not keep it from the
 // others.
-func (d *DB) tidy(ctx context.Context) error {
-	if err := d.takeTurn(ctx); err != nil {
-		return err
+func (d *DB) tidy(ctx context.Context) {
+	if d.takeTurn(ctx) != nil {
+		return
 	}
 	defer d.endTurn()
-	var errs []error
 	for _, day := range d.openDays() {
-		if d.isOver(day) {
-			errs = append(errs, d.seal(ctx, day))
-		} else {
-			errs = append(errs, d.mergeLevels(ctx, day))
+		if time.Now().Before(day.rest.until) {
+			continue
+		}
+		err := d.tidyDay(ctx, day)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			day.rest.begin()
+			d.log.Warn("day not tidied", "file", filepath.Base(day.path), "err", err, "again_in", day.rest.last)
+		default:
+			day.rest = rest{}
 		}
 	}
-	errs = append(errs, d.retire())
-	return errors.Join(errs...)
+	if err := d.retire(); err != nil {
+		d.log.Warn("old days not removed", "err", err)
+	}
+}
+
+func (d *DB) tidyDay(ctx context.Context, day *day) error {
+	if d.isOver(day) {
+		return d.seal(ctx, day)
+	}
+	return d.mergeLevels(ctx, day)
 }
 
 // isOver tells whether a day takes no more fixes, and has none left to sort.

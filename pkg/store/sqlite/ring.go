@@ -128,8 +128,8 @@ type ring struct {
 type pile struct {
 	day   *day
 	tail  int
+	run   int64 // that it becomes; always the same, so that trying again replaces
 	slabs []*slab
-	fixes int
 	bytes int
 }
 
@@ -424,9 +424,8 @@ func (r *ring) freeze(d *day, tail int) {
 	defer r.mu.Unlock()
 	from := r.frozenSlabs()
 	to := from
-	p := &pile{day: d, tail: tail, bytes: r.open}
+	p := &pile{day: d, tail: tail, run: d.newRunID(), bytes: r.open}
 	for to < len(r.slabs) && r.slabs[to].kept > 0 {
-		p.fixes += r.slabs[to].kept
 		to++
 	}
 	if to == from {

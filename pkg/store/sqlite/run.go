@@ -103,9 +103,17 @@ func (w *runWriter) finish(also func(c *conn) error) error {
 	})
 }
 
-// abandon takes away what was written. If that fails too, the next start does it.
+// abandon takes away what was written. If that fails too, the next start does it. A
+// run that is listed after all stays: a commit may fail in its very last step, and
+// then nobody knows but the disk.
 func (w *runWriter) abandon() {
-	_ = dropRun(w.file, w.run.id)
+	var listed int
+	err := w.file.read(func(c *conn) error {
+		return c.row(&listed)("SELECT count(*) FROM run WHERE id = ?", w.run.id)
+	})
+	if err == nil && listed == 0 {
+		_ = dropRun(w.file, w.run.id)
+	}
 }
 
 // merger reads runs as if they were one.

@@ -46,7 +46,7 @@ func (d *DB) sortPile(ctx context.Context, s *sorter, p *pile) error {
 	}
 	newest := p.slabs[len(p.slabs)-1]
 	w := &runWriter{file: p.day.file, run: run{
-		id:    p.day.newRunID(),
+		id:    p.run,
 		first: p.slabs[0].first,
 		upto:  newest.first + uint64(len(newest.fixes)) - 1,
 	}}

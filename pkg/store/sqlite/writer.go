@@ -53,7 +53,7 @@ func (d *DB) Flush(ctx context.Context) error {
 // impatient is the error of a caller who stopped waiting.
 func (d *DB) impatient(ctx context.Context) error {
 	if s := d.Status(); s.State != store.OK {
-		return fmt.Errorf("store is degraded: %s: %w", s.Reason, errors.Join(ctx.Err(), track.ErrUnavailable))
+		return fmt.Errorf("store is degraded: %s: %w: %w", s.Reason, track.ErrUnavailable, ctx.Err())
 	}
 	return ctx.Err()
 }
