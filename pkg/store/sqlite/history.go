@@ -16,7 +16,7 @@ import (
 
 // pageFixes is how many fixes of a long answer are in memory at once, or a few times
 // as many. Between two pages no lock and no transaction is held.
-const pageFixes = 4096
+const pageFixes = 8192
 
 // History implements store.Store.
 func (d *DB) History(ctx context.Context, q store.Query, yield func(f *track.Fix, ext []byte) error) error {
@@ -67,9 +67,10 @@ type page struct {
 	from, to int64 // of the query, in milliseconds
 	most     int
 
-	fixes []track.Fix
-	ext   []byte
-	bound store.Cursor // set: what is behind it does not belong to the page
+	fixes   []track.Fix
+	ext     []byte
+	ordered bool
+	bound   store.Cursor // set: what is behind it does not belong to the page
 
 	coder   chunkCoder
 	scratch []track.Fix
@@ -79,7 +80,20 @@ type page struct {
 var pages = sync.Pool{New: func() any { return new(page) }}
 
 func (p *page) reset() {
-	p.fixes, p.ext, p.bound = p.fixes[:0], p.ext[:0], store.Cursor{}
+	p.fixes, p.ext, p.ordered, p.bound = p.fixes[:0], p.ext[:0], true, store.Cursor{}
+}
+
+// wants tells whether fixes made between two times can belong to the page.
+func (p *page) wants(t0, t1 int64) bool {
+	return t1 >= p.begin() && t0 < p.to && (p.bound.IsZero() || t0 <= p.bound.Time())
+}
+
+// begin is the first time that can belong to the page.
+func (p *page) begin() int64 {
+	if p.query.After.IsZero() {
+		return p.from
+	}
+	return max(p.from, p.query.After.Time())
 }
 
 // add takes f if it belongs to the page, as far as one can tell.
@@ -94,15 +108,21 @@ func (p *page) add(f *track.Fix, ext []byte) {
 	g := *f
 	g.Ext = uint32(len(p.ext))
 	p.ext = append(p.ext, extOf(f, ext)...)
+	if n := len(p.fixes); p.ordered && n > 0 {
+		p.ordered = store.Compare(&p.fixes[n-1], &g) <= 0
+	}
 	p.fixes = append(p.fixes, g)
 	if len(p.fixes) >= 2*p.most+16 {
 		p.cut()
 	}
 }
 
-// cut lets go of what is too much.
+// cut brings the page into order and lets go of what is too much.
 func (p *page) cut() {
-	sortFixes(p.fixes)
+	if !p.ordered {
+		sortFixes(p.fixes)
+		p.ordered = true
+	}
 	if len(p.fixes) <= p.most {
 		return
 	}
@@ -141,16 +161,13 @@ func (d *DB) readPage(ctx context.Context, p *page) (more bool, err error) {
 	}
 }
 
-// tryPage looks into memory first, and then into the runs of what is older than what
-// was in memory: a fix that moves meanwhile is found exactly once.
+// tryPage first pins what is in memory, and then reads the runs of what is older
+// than that: a fix that moves meanwhile is found exactly once.
 func (d *DB) tryPage(ctx context.Context, p *page) (more bool, err error) {
+	v := d.ring.view()
+	defer v.release()
 	p.reset()
-	inMemory := d.ring.find(p.query.Device, p.add)
-
-	from := p.from
-	if !p.query.After.IsZero() {
-		from = max(from, p.query.After.Time())
-	}
+	from := p.begin()
 	for date := dayOf(max(from, math.MinInt32*dayMillis)); ; date++ {
 		days := d.daysHolding(&date)
 		if len(days) == 0 || int64(date)*dayMillis >= p.to || p.complete(int64(date)*dayMillis) {
@@ -161,13 +178,13 @@ func (d *DB) tryPage(ctx context.Context, p *page) (more bool, err error) {
 			if err := ctx.Err(); err != nil {
 				return false, err
 			}
-			if err := d.readDay(day, p, max(begin, from), min(begin+dayMillis, p.to), inMemory); err != nil {
+			if err := d.readDay(day, p, max(begin, from), min(begin+dayMillis, p.to), v.first); err != nil {
 				return false, err
 			}
 		}
 	}
+	v.find(p.query.Device, p.wants, p.add)
 	p.cut()
-	// cut keeps the order even when there is nothing to cut.
 	return len(p.fixes) == p.most, nil
 }
 

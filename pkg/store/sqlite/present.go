@@ -77,7 +77,7 @@ func (d *DB) walk(ctx context.Context, yield func(*entry) error) error {
 		return err
 	}
 	defer d.endTurn()
-	v := d.ring.view(nil)
+	v := d.ring.view()
 	defer v.release()
 	// A fix that becomes part of a run from here on was in memory when we looked.
 	for _, day := range d.openDays() {

@@ -1,7 +1,9 @@
 package sqlite
 
 import (
+	"math"
 	"math/bits"
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -36,6 +38,7 @@ type slab struct {
 	first  uint64 // sequence number of fixes[0]; the others follow on
 	fixes  []track.Fix
 	ext    []byte // their TLVs
+	t0, t1 int64  // first and last fix time
 	kept   int    // fixes[:kept] are in a tail
 	taken  int    // fixes[:taken] are kept or being committed
 	sealed bool   // takes no more fixes
@@ -60,16 +63,6 @@ func (s *slab) head(id track.DeviceID) *uint16 {
 	return &s.heads[uint64(id)*0x9e3779b97f4a7c15>>40&uint64(len(s.heads)-1)]
 }
 
-// find calls each with the fixes of a device, the newest first. fixes is the slab's
-// own slice or the beginning of it.
-func (s *slab) find(device track.DeviceID, fixes []track.Fix, each func(*track.Fix)) {
-	for i := *s.head(device); i != 0; i = s.next[i-1] {
-		if int(i) <= len(fixes) && fixes[i-1].Device == device {
-			each(&fixes[i-1])
-		}
-	}
-}
-
 // add takes as many of the fixes as fit and returns their number and bytes.
 func (s *slab) add(fixes []track.Fix, ext []byte) (n, size int) {
 	n = min(len(fixes), cap(s.fixes)-len(s.fixes))
@@ -79,6 +72,7 @@ func (s *slab) add(fixes []track.Fix, ext []byte) (n, size int) {
 	added := s.fixes[at:]
 	for i := range added {
 		f := &added[i]
+		s.t0, s.t1 = min(s.t0, f.Time), max(s.t1, f.Time)
 		head := s.head(f.Device)
 		s.next[at+i], *head = *head, uint16(at+i+1)
 		if f.ExtLen != 0 {
@@ -188,18 +182,23 @@ func (r *ring) newSlab(first uint64) *slab {
 	n := len(r.free)
 	if n == 0 {
 		s := makeSlab(r.room)
-		s.first = first
+		s.begin(first)
 		return s
 	}
 	s := r.free[n-1]
 	r.free[n-1] = nil
 	r.free = r.free[:n-1]
 	r.idle = min(r.idle, n-1)
-	// next needs no clearing: only what heads leads to is looked at.
-	s.first, s.fixes, s.ext = first, s.fixes[:0], s.ext[:0]
-	s.kept, s.taken, s.sealed = 0, 0, false
-	clear(s.heads)
+	s.begin(first)
 	return s
+}
+
+// begin empties the slab.
+func (s *slab) begin(first uint64) {
+	s.first, s.fixes, s.ext = first, s.fixes[:0], s.ext[:0]
+	s.t0, s.t1 = math.MaxInt64, math.MinInt64
+	s.kept, s.taken, s.sealed = 0, 0, false
+	clear(s.heads) // but not next: only what heads leads to is looked at
 }
 
 // recycle takes back a slab that no list holds any more. Call with mu held.
@@ -504,23 +503,16 @@ type view struct {
 	parts []part
 }
 
-// view takes a look, and while nothing moves calls each, if not nil, with the slab
-// that still takes fixes: its index may be read only then.
-func (r *ring) view(each func(*slab)) view {
+func (r *ring) view() view {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	v := view{ring: r, first: r.next, slabs: make([]*slab, 0, len(r.slabs)), parts: make([]part, 0, len(r.slabs))}
+	v := view{ring: r, first: r.next, slabs: make([]*slab, len(r.slabs)), parts: make([]part, len(r.slabs))}
 	if len(r.slabs) > 0 {
 		v.first = r.slabs[0].first
 	}
 	for i, s := range r.slabs {
-		if each != nil && i == len(r.slabs)-1 {
-			each(s)
-			break
-		}
 		s.pins++
-		v.slabs = append(v.slabs, s)
-		v.parts = append(v.parts, part{s.fixes[:len(s.fixes):len(s.fixes)], s.ext})
+		v.slabs[i], v.parts[i] = s, part{s.fixes[:len(s.fixes):len(s.fixes)], s.ext}
 	}
 	return v
 }
@@ -534,18 +526,40 @@ func (v *view) release() {
 	v.slabs = nil
 }
 
-// find calls each with the fixes of a device that are in the ring, and where their
-// TLVs are. It returns the oldest sequence number in the ring: what is older is in
-// runs.
-func (r *ring) find(device track.DeviceID, each func(f *track.Fix, ext []byte)) uint64 {
-	v := r.view(func(s *slab) {
-		s.find(device, s.fixes, func(f *track.Fix) { each(f, s.ext) })
-	})
-	defer v.release()
+// find calls each with the fixes of a device, and where their TLVs are, as far as want
+// wants what was made between two times.
+func (v *view) find(device track.DeviceID, want func(t0, t1 int64) bool, each func(f *track.Fix, ext []byte)) {
+	var found []uint16
 	for i, s := range v.slabs {
-		s.find(device, v.parts[i].fixes, func(f *track.Fix) { each(f, v.parts[i].ext) })
+		p := v.parts[i]
+		if i == len(v.slabs)-1 {
+			// It may be taking fixes: its index is not ours to read.
+			for j := range p.fixes {
+				if p.fixes[j].Device == device {
+					each(&p.fixes[j], p.ext)
+				}
+			}
+			break
+		}
+		if !want(s.t0, s.t1) {
+			continue
+		}
+		found = s.find(device, p.fixes, found[:0])
+		for _, j := range slices.Backward(found) {
+			each(&p.fixes[j], p.ext)
+		}
 	}
-	return v.first
+}
+
+// find appends where the fixes of a device are, the newest first. fixes is the slab's
+// own slice or the beginning of it.
+func (s *slab) find(device track.DeviceID, fixes []track.Fix, found []uint16) []uint16 {
+	for i := *s.head(device); i != 0; i = s.next[i-1] {
+		if int(i) <= len(fixes) && fixes[i-1].Device == device {
+			found = append(found, i-1)
+		}
+	}
+	return found
 }
 
 // sorter brings the fixes of slabs into the order of runs: by device, then by
