@@ -29,7 +29,6 @@ type probe struct {
 	suite  seal.Suite
 	epoch  uint32
 	pid    uint32
-	to     netip.AddrPort
 	log    *slog.Logger
 
 	last  atomic.Int64 // unix ms when a probe last arrived, 0 = never
@@ -74,8 +73,7 @@ func (p *probe) health() (age time.Duration, err error) {
 }
 
 func (p *probe) run(ctx context.Context, udp netip.AddrPort) error {
-	p.to = dialable(udp)
-	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(p.to))
+	conn, err := dialOwn(udp)
 	if err != nil {
 		return fmt.Errorf("probe: %w", err)
 	}
@@ -154,6 +152,17 @@ func (p *probe) arrived(f *track.Fix) {
 	now := time.Now()
 	p.last.Store(now.UnixMilli())
 	p.delay.Store(now.UnixNano() - p.sent[f.PID%probeRing].Load())
+}
+
+// dialOwn connects to our own datagram port. A machine whose IPv6 is switched off, as
+// in many containers, listens on [::] all the same, but has no ::1 to be reached at.
+func dialOwn(udp netip.AddrPort) (*net.UDPConn, error) {
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(dialable(udp)))
+	if err != nil && udp.Addr().IsUnspecified() {
+		v4 := netip.AddrPortFrom(netip.IPv4Unspecified(), udp.Port())
+		return net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(dialable(v4)))
+	}
+	return conn, err
 }
 
 // dialable turns the wildcard address of a listener into one that can be sent to.
