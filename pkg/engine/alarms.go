@@ -62,7 +62,7 @@ func (e *Engine) RaiseAlarm(kind AlarmSet, cred track.DeviceID, epoch uint32) {
 		return
 	}
 	if kind == AlarmEpochFuture {
-		e.future[cred] = max(e.future[cred], epoch)
+		e.noteFuture(cred, epoch)
 	}
 	d := e.reg.devices.at(e.reg.creds.at(i).device)
 	if d.alarms&kind != 0 {
@@ -83,8 +83,24 @@ func (e *Engine) Alarms() []Alarm {
 	return slices.Clone(e.alarms)
 }
 
-func (e *Engine) futureEpoch(cred track.DeviceID) uint32 {
+// keptFuture bounds what is remembered of a device that opens one session from the
+// future after another. The newest stay: whatever is below them is struck with them
+// for as long as it lies ahead.
+const keptFuture = 64
+
+// noteFuture remembers a session that lies ahead. Caller holds mu.
+func (e *Engine) noteFuture(cred track.DeviceID, epoch uint32) {
+	epochs := e.future[cred]
+	at, known := slices.BinarySearch(epochs, epoch)
+	if known {
+		return
+	}
+	epochs = slices.Insert(epochs, at, epoch)
+	e.future[cred] = epochs[max(0, len(epochs)-keptFuture):]
+}
+
+func (e *Engine) futureEpochs(cred track.DeviceID) []uint32 {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	return e.future[cred]
+	return slices.Clone(e.future[cred])
 }

@@ -401,8 +401,8 @@ func (e *Engine) newestCred(id track.DeviceID) (credRec, error) {
 // ErrNothingToReset says that no session of the device lies in the future.
 var ErrNothingToReset = errors.New("no session of the device lies in the future")
 
-// ResetFloor recovers a device whose clock once ran ahead: the session from the
-// future is struck out for ever, and the floor goes back to the last sane one, so
+// ResetFloor recovers a device whose clock once ran ahead: its sessions from the
+// future are struck out for ever, and the floor goes back to the last sane one, so
 // that the device's true clock opens sessions again.
 func (e *Engine) ResetFloor(ctx context.Context, id track.DeviceID) (Device, error) {
 	e.enrolling.Lock()
@@ -412,10 +412,10 @@ func (e *Engine) ResetFloor(ctx context.Context, id track.DeviceID) (Device, err
 		return Device{}, err
 	}
 	bad, sane := e.judgeEpochs(&c)
-	if bad == 0 {
+	if len(bad) == 0 {
 		return Device{}, fmt.Errorf("reset floor of device %s: %w: %w", id, ErrNothingToReset, track.ErrInvalid)
 	}
-	if err := e.store.ResetFloor(ctx, c.id, sane, bad); err != nil {
+	if err := e.store.ResetFloor(ctx, c.id, sane, bad...); err != nil {
 		return Device{}, fmt.Errorf("reset floor of device %s: %w", id, err)
 	}
 	e.mu.Lock()
@@ -423,10 +423,10 @@ func (e *Engine) ResetFloor(ctx context.Context, id track.DeviceID) (Device, err
 	i, _ := e.reg.credAt(c.id)
 	rec := e.reg.creds.at(i)
 	rec.floor = sane
-	e.reg.denied[c.id] = append(slices.Clone(e.reg.denied[c.id]), bad)
+	e.reg.denied[c.id] = append(slices.Clone(e.reg.denied[c.id]), bad...)
 	delete(e.future, c.id)
 	for j := range rec.live {
-		if rec.live[j].Known && rec.live[j].Epoch == bad {
+		if rec.live[j].Known && slices.Contains(bad, rec.live[j].Epoch) {
 			rec.live[j] = Live{}
 		}
 	}
@@ -439,11 +439,13 @@ func (e *Engine) ResetFloor(ctx context.Context, id track.DeviceID) (Device, err
 	return e.view(d), nil
 }
 
-// judgeEpochs returns the newest known epoch of a credential that lies in the
-// future, 0 if none does, and the floor that is sane without it.
-func (e *Engine) judgeEpochs(c *credRec) (bad, sane uint32) {
-	limit := uint32(e.now().Add(time.Hour).Unix())
-	known := []uint32{e.futureEpoch(c.id)}
+// judgeEpochs returns the known epochs of a credential that lie in the future, and
+// the floor that is sane without them. All of them are to be struck out by name: the
+// rule of Struck holds only until their time has come, and one that the store still
+// counted as a session would shut the device out again after a restart.
+func (e *Engine) judgeEpochs(c *credRec) (bad []uint32, sane uint32) {
+	now := e.now().Unix()
+	known := e.futureEpochs(c.id)
 	for _, l := range c.live {
 		if l.Known {
 			known = append(known, l.Epoch)
@@ -454,13 +456,15 @@ func (e *Engine) judgeEpochs(c *credRec) (bad, sane uint32) {
 	}
 	sane = c.floor
 	for _, epoch := range known {
-		if epoch > limit {
-			bad = max(bad, epoch)
-		} else {
+		switch ahead := int64(epoch) - now; {
+		case ahead > int64(time.Hour/time.Second):
+			bad = append(bad, epoch)
+		case ahead <= skew:
 			sane = max(sane, epoch)
 		}
 	}
-	return bad, sane
+	slices.Sort(bad)
+	return slices.Compact(bad), sane
 }
 
 // view makes a Device of a record. Caller holds mu.

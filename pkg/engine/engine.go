@@ -62,10 +62,11 @@ type Engine struct {
 	tokens     map[[32]byte]store.Token
 	alarms     []Alarm
 	revoked    atomic.Pointer[map[track.DeviceID]time.Time] // see dropRevoked
-	future     map[track.DeviceID]uint32                    // credential -> an epoch that lies ahead
+	future     map[track.DeviceID][]uint32                  // credential -> epochs that lay ahead, ascending
 	changes    []track.DeviceID                             // see Changed
 	generation atomic.Uint32
 
+	stale           bool // the store still has keys that expired; load's, then tend's own
 	aliasWindow     uint32
 	aliasCollisions atomic.Uint64
 	applied         atomic.Uint64
@@ -87,7 +88,7 @@ func New(ctx context.Context, cfg Config, st store.Store) (*Engine, error) {
 	e := &Engine{
 		cfg: cfg, log: cfg.Logger.With("room", "engine"), now: cfg.Now, master: cfg.Master,
 		store: st, live: live.New(cfg.Live), reg: newRegistry(),
-		tokens: map[[32]byte]store.Token{}, future: map[track.DeviceID]uint32{},
+		tokens: map[[32]byte]store.Token{}, future: map[track.DeviceID][]uint32{},
 		roots:   sync.Pool{New: func() any { return new(seal.Root) }},
 		scratch: sync.Pool{New: func() any { return new(scratch) }},
 	}
@@ -112,6 +113,7 @@ func (e *Engine) load(ctx context.Context) error {
 			return nil
 		}
 		if !c.Expires.IsZero() && !now.Before(c.Expires) {
+			e.stale = true
 			return nil
 		}
 		return e.addCred(c, now)
@@ -229,9 +231,9 @@ func (e *Engine) Status() Status {
 	less(&s.Hub.FixesIn, probed)
 	less(&s.Hub.FixesOut, probed)
 	less(&s.Hub.Frames, probed)
-	if e.probe != 0 {
-		s.Hub.Viewers--
-		s.Hub.Streams--
+	if e.probe != 0 { // whose watch may not be there yet, or not any more
+		s.Hub.Viewers = max(0, s.Hub.Viewers-1)
+		s.Hub.Streams = max(0, s.Hub.Streams-1)
 	}
 	return s
 }

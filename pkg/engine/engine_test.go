@@ -482,6 +482,78 @@ func TestResetStrikesEverySessionFromTheFuture(t *testing.T) {
 	}
 }
 
+func TestResetOutlastsARestartAndItsOwnFuture(t *testing.T) {
+	w := newWorld(t)
+	id := w.enroll("van-1", 0).Device.ID
+	first, second := uint32(w.now.Add(48*time.Hour).Unix()), uint32(w.now.Add(72*time.Hour).Unix())
+	for _, epoch := range []uint32{first, second} { // restarted while its clock was wrong
+		f := w.fix(id, 1, 1, 1)
+		f.Epoch = epoch
+		w.apply(f)
+		w.RaiseAlarm(AlarmEpochFuture, id, epoch)
+	}
+	if _, err := w.ResetFloor(context.Background(), id); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.db.Flush(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	w.restart()
+	s, _ := w.Session(id)
+	for _, l := range s.Live {
+		if l.Known {
+			t.Errorf("session %d days ahead is live again: the device's own clock cannot open another", (int64(l.Epoch)-w.now.Unix())/86400)
+		}
+	}
+	// Whoever recorded the first session may wait until its time has come.
+	for _, epoch := range []uint32{first, second} {
+		if !s.Struck(epoch, w.now.Add(96*time.Hour).Unix()) {
+			t.Errorf("a recorded session of %d is good again four days later", epoch)
+		}
+	}
+}
+
+func TestFloodOfFutureSessionsIsRememberedWithinBounds(t *testing.T) {
+	w := newWorld(t)
+	id := w.enroll("van-1", 0).Device.ID
+	far := uint32(w.now.Add(24 * time.Hour).Unix())
+	for i := range uint32(10 * keptFuture) {
+		w.RaiseAlarm(AlarmEpochFuture, id, far+i)
+	}
+	if got := w.futureEpochs(id); len(got) != keptFuture || got[keptFuture-1] != far+10*keptFuture-1 {
+		t.Errorf("%d sessions kept, want the newest %d", len(got), keptFuture)
+	}
+}
+
+func TestStatusBeforeTheProbeWatches(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.EnrollProbe(); err != nil {
+		t.Fatal(err)
+	}
+	if h := w.Status().Hub; h.Viewers != 0 || h.Streams != 0 {
+		t.Errorf("%d viewers, %d streams; want none", h.Viewers, h.Streams)
+	}
+}
+
+func TestExpiredKeysLeaveTheDatabase(t *testing.T) {
+	w := newWorld(t)
+	id := w.enroll("van-1", 0).Device.ID
+	if _, err := w.Rotate(context.Background(), id); err != nil {
+		t.Fatal(err)
+	}
+	w.now = w.now.Add(8 * 24 * time.Hour) // the grace ends while the server is down
+	w.restart()
+	w.expireCredentials(context.Background(), w.now)
+	var kept []track.DeviceID
+	err := w.db.Credentials(context.Background(), func(c *store.Credential) error {
+		kept = append(kept, c.ID)
+		return nil
+	})
+	if err != nil || len(kept) != 1 || kept[0] == id {
+		t.Errorf("credentials in the database: %v, %v; want the new one alone", kept, err)
+	}
+}
+
 func TestBatchInFlightDoesNotBringARevokedDeviceBack(t *testing.T) {
 	w := newWorld(t)
 	id := w.enroll("van-1", 0).Device.ID

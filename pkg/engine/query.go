@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -38,7 +39,7 @@ func (e *Engine) Positions(box geo.Box, after track.DeviceID, limit int) (fixes 
 	} else {
 		e.live.InBox(box, 0, keep)
 	}
-	slices.SortFunc(fixes, func(a, b track.Fix) int { return int(int64(a.Device) - int64(b.Device)) })
+	slices.SortFunc(fixes, func(a, b track.Fix) int { return cmp.Compare(a.Device, b.Device) })
 	if len(fixes) > limit {
 		return fixes[:limit], true
 	}

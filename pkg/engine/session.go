@@ -149,12 +149,17 @@ func (e *Engine) addAliases(i uint32, c *credRec, now time.Time) {
 
 // expireCredentials ends the grace of credentials that were replaced.
 func (e *Engine) expireCredentials(ctx context.Context, now time.Time) {
-	if e.forgetExpired(now) == 0 {
+	if e.forgetExpired(now) > 0 {
+		e.stale = true
+	}
+	if !e.stale {
 		return
 	}
 	if _, err := e.store.DropCredentials(ctx, now); err != nil {
 		e.log.Warn("drop expired credentials", "err", err) // they stay expired; the next minute tries again
+		return
 	}
+	e.stale = false
 }
 
 func (e *Engine) forgetExpired(now time.Time) (n int) {
