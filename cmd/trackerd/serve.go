@@ -1,6 +1,9 @@
 package main
 
 import (
+	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -32,6 +35,7 @@ type options struct {
 	ring      size
 	open      size
 	commit    time.Duration
+	grace     time.Duration
 }
 
 func (o *options) bind(f *pflag.FlagSet) {
@@ -46,7 +50,7 @@ func (o *options) bind(f *pflag.FlagSet) {
 
 	f.IntVar(&o.keep, "keep-days", 0, "days of history to keep, 0 for ever")
 	f.DurationVar(&o.commit, "commit-every", 50*time.Millisecond, "longest time between commits")
-	f.DurationVar(&o.Engine.Grace, "grace", 7*24*time.Hour, "how long a rotated key stays good")
+	f.DurationVar(&o.grace, "grace", 7*24*time.Hour, "how long a rotated key stays good, 0 to end it at once")
 	f.Var(&o.ring, "store-ring", "fixes waiting for a slow disk, at most this much memory (default 64MiB)")
 	f.Var(&o.open, "store-open", "memory for history that is not yet packed (default 64MiB)")
 
@@ -76,10 +80,37 @@ func (o *options) settle(f *pflag.FlagSet) error {
 	o.Store.RingBytes, o.Store.OpenBytes = int(o.ring), int(o.open)
 	o.Ingest.RecvBuffer = int(o.recv)
 	o.Web.Version = version
-	if err := o.Config.Check(); err != nil {
+	// For the engine 0 is the default, for the operator it is none at all.
+	o.Engine.Grace = cmp.Or(o.grace, time.Nanosecond)
+	if err := errors.Join(o.ranges(), o.Config.Check()); err != nil {
 		return usageError{fmt.Errorf("%w\nhint: trackerd serve --help shows every setting", err)}
 	}
 	return nil
+}
+
+// ranges refuses what the rooms would take for "the default", or for no limit at all.
+func (o *options) ranges() error {
+	var wrong []error
+	for _, s := range []struct {
+		name  string
+		value float64
+		ok    bool
+		want  string
+	}{
+		{"keep-days", float64(o.keep), o.keep >= 0, "0 for ever, or more"},
+		{"commit-every", o.commit.Seconds(), o.commit > 0, "more than 0"},
+		{"tick", o.Engine.Hub.Tick.Seconds(), o.Engine.Hub.Tick > 0, "more than 0"},
+		{"max-unauthenticated", float64(o.Web.MaxPerAddress), o.Web.MaxPerAddress > 0, "more than 0"},
+		{"readers", float64(o.Ingest.Readers), o.Ingest.Readers >= 0, "0 for one per CPU, or more"},
+		{"device-rate", o.Ingest.Rate.Datagrams, o.Ingest.Rate.Datagrams != 0, "more than 0"},
+		{"device-burst", float64(o.Ingest.Rate.Burst), o.Ingest.Rate.Burst != 0, "more than 0"},
+		{"device-fixes", o.Ingest.Rate.Fixes, o.Ingest.Rate.Fixes != 0, "more than 0"},
+	} {
+		if !s.ok {
+			wrong = append(wrong, fmt.Errorf("%s: %v: want %s", s.name, s.value, s.want))
+		}
+	}
+	return errors.Join(wrong...)
 }
 
 func (o *options) logger(w io.Writer) (*slog.Logger, error) {
@@ -138,6 +169,9 @@ func serve(cmd *cobra.Command, o *options) error {
 		fmt.Fprintf(out, "ready tcp=%s udp=%s\n", tcp, udp)
 	}
 	s, err := server.Open(ctx, o.Config)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil // stopped as asked, while it was still starting
+	}
 	if err != nil {
 		return err
 	}

@@ -17,12 +17,18 @@ const envPrefix = "TRACKERD_"
 // settle fills in the flags that were not given from the environment and then from
 // the file, and reports every mistake at once.
 func settle(flags *pflag.FlagSet, file string) error {
+	if file == "" {
+		file = os.Getenv(envName("config"))
+	}
 	fromFile, err := readSettings(file)
 	if err != nil {
 		return err
 	}
 	var wrong []error
 	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Name == "config" || f.Name == "help" {
+			return // not of a file's business, and read already
+		}
 		value, where, ok := lookup(f.Name, file, fromFile)
 		delete(fromFile, f.Name)
 		if !ok || f.Changed {
@@ -58,8 +64,9 @@ type setting struct {
 	line  int
 }
 
-// readSettings reads "name = value" lines; # starts a comment line. The file is
-// small: more than 64 KiB is a mistake.
+const maxSettings = 64 << 10 // bytes of a file
+
+// readSettings reads "name = value" lines; # starts a comment line.
 func readSettings(file string) (map[string]setting, error) {
 	if file == "" {
 		return map[string]setting{}, nil
@@ -70,7 +77,10 @@ func readSettings(file string) (map[string]setting, error) {
 	}
 	defer func() { _ = f.Close() }()
 	out := map[string]setting{}
-	lines := bufio.NewScanner(io.LimitReader(f, 64<<10))
+	if info, err := f.Stat(); err == nil && info.Size() > maxSettings {
+		return nil, fmt.Errorf("%s: %d bytes are more than settings need, is it another file?", file, info.Size())
+	}
+	lines := bufio.NewScanner(io.LimitReader(f, maxSettings))
 	var wrong []error
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimSpace(lines.Text())

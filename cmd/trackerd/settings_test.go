@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/pflag"
 )
@@ -61,6 +62,49 @@ func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("%q %q: error does not name %q:\n%v", tt.file, tt.args, want, err)
 			}
+		}
+	}
+}
+
+func TestSettingsFileFromTheEnvironment(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "trackerd.conf")
+	if err := os.WriteFile(path, []byte("data = /from/file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TRACKERD_CONFIG", path)
+	o, err := parse(t, "")
+	if err != nil || o.Data != "/from/file" {
+		t.Errorf("data %q, %v; want /from/file", o.Data, err)
+	}
+}
+
+func TestSettingsFileThatIsAnotherFile(t *testing.T) {
+	_, err := parse(t, "data = d\n"+strings.Repeat("# a comment\n", maxSettings/10)+"keep-days = 30\n")
+	if err == nil || !strings.Contains(err.Error(), "bytes") {
+		t.Errorf("a file of more than 64 KiB: %v; want a refusal, not a part of it", err)
+	}
+	if _, err := parse(t, "data = d\nconfig = other.conf\n"); err == nil {
+		t.Error("a settings file may name another, which nobody reads")
+	}
+}
+
+func TestZeroIsNotTheDefault(t *testing.T) {
+	o, err := parse(t, "", "--data", "d", "--grace", "0")
+	if err != nil || o.Engine.Grace <= 0 || o.Engine.Grace >= time.Second {
+		t.Errorf("grace 0 became %v, %v; want a rotated key to end at once", o.Engine.Grace, err)
+	}
+	for _, name := range []string{"commit-every", "tick", "max-unauthenticated", "device-rate", "device-burst", "device-fixes"} {
+		if _, err := parse(t, "", "--data", "d", "--"+name, "0"); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("--%s 0: %v; want a refusal", name, err)
+		}
+	}
+	for _, name := range []string{"keep-days", "commit-every", "tick", "max-unauthenticated", "readers", "grace"} {
+		value := "-1"
+		if name == "tick" || name == "commit-every" || name == "grace" {
+			value = "-1s"
+		}
+		if _, err := parse(t, "", "--data", "d", "--"+name, value); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("--%s %s: %v; want a refusal", name, value, err)
 		}
 	}
 }
