@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -112,9 +113,10 @@ func (a *app) deviceShow() *cobra.Command {
 	return cmd
 }
 
-// about names the thing that an answer is about, unless the answer does.
+// about names the thing that a server's answer is about, unless the answer does.
 func about(kind, ref string, err error) error {
-	if err == nil || strings.Contains(err.Error(), ref) {
+	var answer *client.Error
+	if !errors.As(err, &answer) || strings.Contains(err.Error(), ref) {
 		return err
 	}
 	return fmt.Errorf("%s %q: %w", kind, ref, err)

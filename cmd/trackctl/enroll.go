@@ -32,7 +32,7 @@ func (s *showing) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.png, "png", "", "write the QR code as PNG to `file`, - is standard output")
 	f.StringVar(&s.svg, "svg", "", "write the QR code as SVG to `file`, - is standard output")
 	f.StringVar(&s.style, "qr-style", "", "half, full or ascii; also prints the code where there is no terminal")
-	f.BoolVar(&s.wait, "wait", true, "wait for the first fix")
+	f.BoolVar(&s.wait, "wait", true, "wait for the first fix; where there is no terminal, only if given")
 	f.DurationVar(&s.expires, "expires", 5*time.Minute, "how long to wait for it")
 	noWait := f.VarPF(negation{&s.wait}, "no-wait", "", "do not wait for the first fix")
 	noWait.NoOptDefVal = "true"
@@ -160,6 +160,7 @@ func (a *app) hand(ctx context.Context, conn *client.Conn, e *client.Enrolled, s
 	}
 	asked := s.json || s.png != "" || s.svg != ""
 	terminal, isTTY := isTerminal(a.out)
+	isTTY = isTTY && os.Getenv("TERM") != "dumb"
 	_, keys := isTerminal(a.in)
 	w := waiting{conn: conn, device: e.Device, until: time.Now().Add(s.expires), fresh: fresh}
 	switch {
@@ -172,7 +173,7 @@ func (a *app) hand(ctx context.Context, conn *client.Conn, e *client.Enrolled, s
 	case s.png != "-" && s.svg != "-":
 		_, err = fmt.Fprintf(a.out, "%v %s\n", e.Device.ID, e.Device.Name)
 		if !asked {
-			a.notef("the key of %s was not shown, since standard output is no terminal", e.Device.Name)
+			a.notef("the key of %s was not shown, since there is no terminal to show it on", e.Device.Name)
 			a.notef("hint: trackctl device rotate %s --json gives a new one; next time enroll with --json, --png or --svg", e.Device.Name)
 		}
 	}

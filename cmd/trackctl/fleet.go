@@ -138,7 +138,6 @@ func (f *fleet) close() error {
 type progress struct {
 	a        *app
 	terminal bool
-	quiet    bool
 	last     time.Time
 	open     bool // a line is there that wants to be written over
 }

@@ -173,6 +173,7 @@ func startDaemon(t *testing.T) (*clitest.Daemon, *client.Conn) {
 var linkOnScreen = regexp.MustCompile(`https?://\S+`)
 
 func TestEnrolScreenWaitsForTheFirstFix(t *testing.T) {
+	t.Parallel()
 	d, _ := startDaemon(t)
 	tm := open(t, d, 120, 40, "device", "enroll", "van-1", "--expires", "2m")
 	tm.sees("waiting for the first fix… expires in 1:5")
@@ -193,6 +194,7 @@ func TestEnrolScreenWaitsForTheFirstFix(t *testing.T) {
 }
 
 func TestEnrolScreenLeavesOnAKeyAndKeepsTheDevice(t *testing.T) {
+	t.Parallel()
 	d, conn := startDaemon(t)
 	for _, tc := range []struct {
 		name, keys string
@@ -213,6 +215,7 @@ func TestEnrolScreenLeavesOnAKeyAndKeepsTheDevice(t *testing.T) {
 }
 
 func TestEnrolScreenEndsWithASignal(t *testing.T) {
+	t.Parallel()
 	d, _ := startDaemon(t)
 	tm := open(t, d, 80, 24, "device", "enroll", "van-1", "--no-wait")
 	tm.sees("q leaves")
@@ -226,6 +229,7 @@ func TestEnrolScreenEndsWithASignal(t *testing.T) {
 }
 
 func TestEnrolScreenExpiresAndRevokes(t *testing.T) {
+	t.Parallel()
 	d, conn := startDaemon(t)
 	tm := open(t, d, 80, 24, "device", "enroll", "van-1", "--expires", "1s")
 	code, left := tm.ends()
@@ -241,6 +245,7 @@ func TestEnrolScreenExpiresAndRevokes(t *testing.T) {
 }
 
 func TestEnrolScreenFollowsTheTerminalsSize(t *testing.T) {
+	t.Parallel()
 	d, _ := startDaemon(t)
 	tm := open(t, d, 40, 20, "device", "enroll", "van-1")
 	tm.sees("one is 40x20")
@@ -254,6 +259,7 @@ func TestEnrolScreenFollowsTheTerminalsSize(t *testing.T) {
 }
 
 func TestRevokeAsksOnATerminal(t *testing.T) {
+	t.Parallel()
 	d, conn := startDaemon(t)
 	if _, err := conn.Enroll(t.Context(), client.NewDevice{Name: "van-1"}); err != nil {
 		t.Fatal(err)

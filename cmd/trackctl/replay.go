@@ -258,6 +258,10 @@ func (s *replaying) play(ctx context.Context, cues []load.Cue, span time.Duratio
 			break
 		}
 		later(cues, span)
+		if end := cues[len(cues)-1].Fix.When(); end.After(time.Now()) {
+			s.say.note("another pass would end in the future, at %s: this was the last", end.Format(time.RFC3339))
+			break
+		}
 	}
 	if err != nil {
 		return played, err

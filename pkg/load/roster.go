@@ -206,10 +206,11 @@ func (m *muster) known(ctx context.Context, names []string) (map[string]remember
 	return known, nil
 }
 
-// batch is how many enrolments one request asks for; each is saved before the next.
+// batch is how many enrolments one request asks for.
 const batch = 2000
 
 func (m *muster) enrol(ctx context.Context, names []string) error {
+	unsaved := 0
 	for len(names) > 0 {
 		n := min(batch, len(names))
 		ask := make([]client.NewDevice, n)
@@ -218,18 +219,23 @@ func (m *muster) enrol(ctx context.Context, names []string) error {
 		}
 		got, err := m.conn.EnrollBatch(ctx, ask)
 		if err != nil {
-			return fmt.Errorf("enrol %d devices: %w", n, err)
+			return errors.Join(fmt.Errorf("enrol %d devices: %w", n, err), m.roster.save())
 		}
 		for i := range got {
 			m.roster.file.Devices[names[i]] = remember(&got[i])
 			m.fresh[names[i]] = true
 		}
-		if err := m.roster.save(); err != nil {
-			return err
-		}
 		names = names[n:]
 		m.how.Enrolled += n
 		m.tell()
+		// A kill in between costs rotations, not devices. Saving more rarely as the file
+		// grows keeps a million enrolments from writing it a thousand times.
+		if unsaved += n; unsaved*4 >= len(m.roster.file.Devices) || len(names) == 0 {
+			if err := m.roster.save(); err != nil {
+				return err
+			}
+			unsaved = 0
+		}
 	}
 	return nil
 }
@@ -242,7 +248,7 @@ func (m *muster) rotate(ctx context.Context, names []string, known map[string]re
 		}
 		m.roster.file.Devices[name] = remember(&e)
 		m.how.Rotated++
-		if last := i == len(names)-1; last || i%100 == 99 {
+		if left := len(names) - 1 - i; left%max(100, len(names)/10) == 0 {
 			if err := m.roster.save(); err != nil {
 				return err
 			}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -27,7 +28,11 @@ var daemon struct {
 }
 
 // Main runs the tests with commands that scripts can exec, by name.
+//
+// Scripts wait for other processes most of the time, so more of them run at once than
+// there are processors.
 func Main(m *testing.M, commands map[string]func() int) {
+	_ = flag.Set("test.parallel", "8") // what the command line says is parsed later and wins
 	funcs := map[string]func(){}
 	for name, run := range commands {
 		funcs[name] = func() { os.Exit(run()) }
@@ -74,6 +79,7 @@ const patience = 20 * time.Second
 //	member VAR FILE KEY...        set VAR to a member of a JSON file
 //	code N PROGRAM ARG...         run a program that has to exit with N
 func Run(t *testing.T, dir string) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:                 dir,
 		RequireExplicitExec: true,
@@ -84,12 +90,12 @@ func Run(t *testing.T, dir string) {
 				env.Setenv(name, filepath.Join(env.WorkDir, ".home", strings.ToLower(name)))
 			}
 			env.Setenv("TERM", "dumb")
-			env.Setenv("TRACKER_DATA", recordings())
+			env.Setenv("TRACKER_DATA", Recordings())
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
 			if name, ok := strings.CutPrefix(cond, "recording:"); ok {
-				_, err := os.Stat(filepath.Join(recordings(), name))
+				_, err := os.Stat(filepath.Join(Recordings(), name))
 				return err == nil, nil
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
@@ -104,8 +110,8 @@ func Run(t *testing.T, dir string) {
 	})
 }
 
-// recordings is where the recorded traces lie beside a work tree.
-func recordings() string {
+// Recordings is where the recorded traces lie beside a work tree.
+func Recordings() string {
 	if dir := os.Getenv("TRACKER_DATA"); dir != "" {
 		return dir
 	}
