@@ -145,11 +145,6 @@ func (d dates) from(date int32) (int32, bool) {
 	return d[i], true
 }
 
-func (d dates) has(date int32) bool {
-	_, found := slices.BinarySearch(d, date)
-	return found
-}
-
 func (d dates) append(dst []byte) []byte {
 	prev := int32(0)
 	for _, date := range d {
@@ -296,6 +291,13 @@ func appendToTail(c *conn, tail int, pieces []piece, buf []byte) ([]byte, error)
 		}
 	}
 	return buf, nil
+}
+
+// tailEmpty tells whether a tail holds nothing.
+func tailEmpty(c *conn, tail int) (bool, error) {
+	var n int
+	err := c.row(&n)("SELECT count(*) FROM (SELECT 1 FROM " + tailTable(tail) + " LIMIT 1)")
+	return n == 0, err
 }
 
 // tailRecord is one record of a tail that was read back.

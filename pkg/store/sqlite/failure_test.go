@@ -417,7 +417,7 @@ func TestDamagedBlockIsSkippedAndCounted(t *testing.T) {
 // edit changes a database behind the store's back.
 func edit(t testing.TB, path, statement string) {
 	t.Helper()
-	other, err := sql.Open("sqlite", "file:"+path)
+	other, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(20000)")
 	if err != nil {
 		t.Fatal(err)
 	}

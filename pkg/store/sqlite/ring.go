@@ -122,7 +122,8 @@ type ring struct {
 type pile struct {
 	day   *day
 	tail  int
-	run   int64 // that it becomes; always the same, so that trying again replaces
+	run   int64 // that it becomes
+	tried bool
 	slabs []*slab
 	bytes int
 }

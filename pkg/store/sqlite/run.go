@@ -104,8 +104,7 @@ func (w *runWriter) finish(also func(c *conn) error) error {
 }
 
 // abandon takes away what was written. If that fails too, the next start does it. A
-// run that is listed after all stays: a commit may fail in its very last step, and
-// then nobody knows but the disk.
+// run that is listed after all stays, see sortPile.
 func (w *runWriter) abandon() {
 	var listed int
 	err := w.file.read(func(c *conn) error {

@@ -38,8 +38,21 @@ func (d *DB) sort(ctx context.Context) {
 	}
 }
 
-// sortPile makes a run of what a tail holds, and empties the tail.
+// sortPile makes a run of what a tail holds, and empties the tail. A tail that is
+// empty already is a run already: a commit may fail in its very last step, and then
+// nobody knows but the disk.
 func (d *DB) sortPile(ctx context.Context, s *sorter, p *pile) error {
+	if p.tried {
+		var done bool
+		err := p.day.file.read(func(c *conn) (err error) {
+			done, err = tailEmpty(c, p.tail)
+			return err
+		})
+		if done || err != nil {
+			return err
+		}
+	}
+	p.tried = true
 	parts := make([]part, len(p.slabs))
 	for i, slab := range p.slabs {
 		parts[i] = part{slab.fixes, slab.ext}
