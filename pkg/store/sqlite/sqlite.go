@@ -237,7 +237,7 @@ func (d *DB) Close() error {
 	if d.reg != nil {
 		errs = append(errs, d.reg.close())
 	}
-	errs = append(errs, d.lock.Close())
+	errs = append(errs, unlock(d.lock), d.lock.Close())
 	return errors.Join(errs...)
 }
 
