@@ -57,7 +57,7 @@ func Ingest(ctx context.Context, cfg IngestConfig) (*Result, error) {
 	if cfg.Interval == 0 {
 		cfg.Interval = time.Second
 	}
-	r := &ingestRun{cfg: cfg, ground: newGround(cfg.Seed, len(cfg.Members)), sentAt: make([]atomic.Int64, sentRing)}
+	r := &ingestRun{cfg: cfg, ground: newGround(cfg.Seed, len(cfg.Members)), lag: NewRecorder(), sentAt: make([]atomic.Int64, sentRing)}
 	r.pacer = Pacer{Plan: cfg.Plan, End: cfg.Duration, Grid: sendGrid}
 	return r.run(ctx)
 }
@@ -87,10 +87,8 @@ func (r *ingestRun) phase(name string) {
 }
 
 func (r *ingestRun) run(ctx context.Context) (*Result, error) {
-	restore := Quieten(4 << 30)
-	defer restore()
-	overshoot := TimerOvershoot()
-	r.lag = NewRecorder()
+	defer Quieten(memoryLimit)()
+	c := course{overshoot: TimerOvershoot()}
 	r.phase("opening sessions")
 	if err := r.openSessions(ctx); err != nil {
 		return nil, err
@@ -108,34 +106,59 @@ func (r *ingestRun) run(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	r.phase("measuring")
-	vitals, self := ReadVitals(), WatchSelf()
-	intervals := r.measure(ctx)
-	took := time.Since(r.start)
-	usage, hiccup := self.Stop()
-	env := Describe(vitals, ReadVitals())
-	partial := ctx.Err() != nil
-
+	r.measure(ctx, &c)
 	r.phase("waiting for the server")
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-	defer cancel()
-	flushed := r.cfg.Fleet.Flush(end)
-	after, err := r.settle(end)
-	if err = errors.Join(flushed, err); err != nil {
+	after, err := r.finish(ctx, &before)
+	if err != nil {
 		return nil, fmt.Errorf("after the measurement: %w", err)
 	}
-	if r.watch != nil {
-		r.watch.drain(end, after.taken-before.taken)
-	}
-
-	res := NewResult(r.cfg.Version, "ingest")
-	res.Started, res.DurationNS, res.Partial = Instant{r.start}, int64(took), partial
-	res.Env, res.Intervals = env, intervals
-	res.Calibration = Calibration{TimerOvershootP99: int64(overshoot), Hiccup: hiccup}
-	res.Resources = Resources{Client: usage, Server: after.usage.since(before.usage)}
-	res.Target = Target{Addr: r.cfg.Conn.Server(), Kind: "trackerd", Version: after.version}
-	r.account(res, &before, &after, took)
-	r.judge(res, overshoot, took)
+	res := r.result(&c, &before, &after)
 	return res, res.check()
+}
+
+// memoryLimit keeps a measuring process, which collects garbage rarely, from eating
+// the machine.
+const memoryLimit = 4 << 30
+
+// course is what the measuring side saw of a run.
+type course struct {
+	overshoot time.Duration // of its timer, before
+	intervals []Interval
+	took      time.Duration
+	usage     ClientUsage
+	hiccup    Summary
+	env       Env
+	partial   bool
+}
+
+// patience is how long the server has to store and deliver what it took.
+const patience = 30 * time.Second
+
+// finish waits until everything has arrived that will, also after ctx ended: what was
+// sent is to be accounted for.
+func (r *ingestRun) finish(ctx context.Context, before *reading) (reading, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	if err := r.cfg.Fleet.Flush(ctx); err != nil {
+		return reading{}, err
+	}
+	after, err := r.settle(ctx)
+	if err == nil && r.watch != nil {
+		r.watch.drain(ctx, after.taken-before.taken)
+	}
+	return after, err
+}
+
+func (r *ingestRun) result(c *course, before, after *reading) *Result {
+	res := NewResult(r.cfg.Version, "ingest")
+	res.Started, res.DurationNS, res.Partial = Instant{r.start}, int64(c.took), c.partial
+	res.Env, res.Intervals = c.env, c.intervals
+	res.Calibration = Calibration{TimerOvershootP99: int64(c.overshoot), Hiccup: c.hiccup}
+	res.Resources = Resources{Client: c.usage, Server: after.usage.since(before.usage)}
+	res.Target = Target{Addr: r.cfg.Conn.Server(), Kind: "trackerd", Version: after.version}
+	r.account(res, before, after, c.took)
+	r.judge(res, c)
+	return res
 }
 
 // openSessions sends one fix of each device, so that no session is opened while the
@@ -167,8 +190,9 @@ func (r *ingestRun) openSessions(ctx context.Context) error {
 	return nil
 }
 
-// measure sends according to plan and returns the course of the run.
-func (r *ingestRun) measure(ctx context.Context) []Interval {
+// measure sends according to plan and notes the course of the run.
+func (r *ingestRun) measure(ctx context.Context, c *course) {
+	vitals, self := ReadVitals(), WatchSelf()
 	r.start = time.Now()
 	if r.watch != nil {
 		r.watch.begin(r.start)
@@ -180,7 +204,11 @@ func (r *ingestRun) measure(ctx context.Context) []Interval {
 		defer runtime.UnlockOSThread()
 		r.send(ctx)
 	}()
-	return r.observe(done)
+	c.intervals = r.observe(done)
+	c.took = time.Since(r.start)
+	c.usage, c.hiccup = self.Stop()
+	c.env = Describe(vitals, ReadVitals())
+	c.partial = ctx.Err() != nil
 }
 
 func (r *ingestRun) send(ctx context.Context) {
@@ -322,9 +350,9 @@ func (r *ingestRun) account(res *Result, before, after *reading, took time.Durat
 	}
 }
 
-func (r *ingestRun) judge(res *Result, overshoot, took time.Duration) {
+func (r *ingestRun) judge(res *Result, c *course) {
 	e := Evidence{
-		Env: res.Env, TimerOvershoot: overshoot, Hiccup: res.Calibration.Hiccup, Client: res.Resources.Client, Took: took,
+		Env: c.env, TimerOvershoot: c.overshoot, Hiccup: c.hiccup, Client: c.usage, Took: c.took,
 		Sent: res.Counts.Sent, Late: r.late.Load(), Loopback: r.cfg.Loopback,
 	}
 	if !res.Partial {

@@ -161,7 +161,7 @@ func (w *ingestWatch) interval() (received int64, s Summary) {
 // drain waits until as many fixes arrived as the server took, or none came for a
 // while.
 func (w *ingestWatch) drain(ctx context.Context, taken int64) {
-	const poll, patience = 20 * time.Millisecond, 2 * time.Second
+	const poll, silence = 20 * time.Millisecond, 2 * time.Second
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
 	last, since := int64(-1), time.Now()
@@ -172,7 +172,7 @@ func (w *ingestWatch) drain(ctx context.Context, taken int64) {
 		if n != last {
 			last, since = n, time.Now()
 		}
-		if n >= taken || err != nil || time.Since(since) > patience {
+		if n >= taken || err != nil || time.Since(since) > silence {
 			return
 		}
 		select {
