@@ -217,7 +217,7 @@ func TestRotatedKeyHasGrace(t *testing.T) {
 			t.Errorf("old key within grace: %+v, %v", s, ok)
 		}
 		s, ok = w.Session(fresh.Enrolment.Device)
-		if !ok || s.Retiring || s.Device != old.Device.ID {
+		if !ok || s.Retiring || !s.Several || s.Device != old.Device.ID {
 			t.Errorf("new key: %+v, %v", s, ok)
 		}
 	}
@@ -225,9 +225,13 @@ func TestRotatedKeyHasGrace(t *testing.T) {
 	if _, ok := w.Session(old.Enrolment.Device); ok {
 		t.Error("old key outlives its grace")
 	}
+	since := w.Generation()
 	w.expireCredentials(context.Background(), w.now)
-	if _, ok := w.Session(fresh.Enrolment.Device); !ok {
-		t.Error("new key went with the old one")
+	if s, ok := w.Session(fresh.Enrolment.Device); !ok || s.Several {
+		t.Errorf("the new key when the old one is gone: %+v, %v", s, ok)
+	}
+	if told, _ := w.Changed(since); !slices.Contains(told, fresh.Enrolment.Device) {
+		t.Error("doors are not told that the new key is the only one now")
 	}
 	w.restart()
 	d, err := w.Find("van-1")

@@ -21,6 +21,7 @@ type Session struct {
 	Live     [2]Live  // epochs that the store remembers, newest first
 	Expires  int64    // unix seconds, 0 = never
 	Retiring bool     // replaced by a newer credential: acks say so
+	Several  bool     // its device may use other wire ids at this time, too
 	Hidden   bool     // the server's own probe
 }
 
@@ -58,6 +59,7 @@ func (e *Engine) Session(wire track.DeviceID) (Session, bool) {
 		Device: d.id, Cred: c.id, Suite: c.suite, Flags: c.flags,
 		Floor: c.floor, Denied: e.reg.denied[c.id], Live: c.live,
 		Expires: int64(c.expires), Retiring: c.expires != 0, Hidden: d.id == e.probe,
+		Several: c.flags&seal.RotatingIDs != 0 || c.expires != 0 || c.next != 0,
 	}, true
 }
 
@@ -168,8 +170,12 @@ func (e *Engine) forgetExpired(now time.Time) (n int) {
 	for i := range e.reg.creds.len() {
 		c := e.reg.creds.at(uint32(i))
 		if c.used && c.expires != 0 && int64(c.expires) <= now.Unix() {
+			d := e.reg.devices.at(c.device)
 			e.changed(uint32(i))
 			e.reg.dropCred(uint32(i))
+			if d.cred != 0 {
+				e.changed(d.cred - 1) // the key that stays may be the only one now
+			}
 			n++
 		}
 	}

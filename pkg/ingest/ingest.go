@@ -24,7 +24,7 @@
 // Each question has a counter, and each datagram is counted under the first one that
 // it failed; see Stats.
 //
-// A device always meets the same reader, which holds its session in one cache line:
+// A wire id always meets the same reader, which holds its session in one cache line:
 // key, replay window, credit (see record). Roots are not here; the engine lends one
 // for the microsecond in which a session key is derived.
 //
@@ -41,6 +41,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -142,6 +143,7 @@ type Ingest struct {
 	readers []*reader
 
 	floors    floors
+	crossing  sync.Mutex   // of batches that may share a device with another reader's
 	complaint atomic.Int64 // unix second in which the log last told of forgeries
 }
 

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"tracker/pkg/engine"
 	"tracker/pkg/seal"
 	"tracker/pkg/track"
 )
@@ -189,6 +190,60 @@ func TestSteeringKeepsADeviceOnOneReader(t *testing.T) {
 		if own.OK != devices*ports/readers {
 			t.Errorf("reader %d took %d datagrams, want its share %d", i, own.OK, devices*ports/readers)
 		}
+	}
+}
+
+// oneAtATime is a river that notices two batches of one device at once.
+type oneAtATime struct {
+	*bareRiver
+	mu    sync.Mutex
+	open  map[track.DeviceID]int
+	clash bool
+}
+
+func (o *oneAtATime) Apply(b *track.Batch) {
+	o.note(b, 1)
+	time.Sleep(2 * time.Millisecond) // as if the processor had been taken away
+	o.note(b, -1)
+	o.bareRiver.Apply(b)
+}
+
+func (o *oneAtATime) note(b *track.Batch, by int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i := range b.Fixes {
+		id := b.Fixes[i].Device
+		o.open[id] += by
+		if by > 0 && i == 0 && o.open[id] > 1 {
+			o.clash = true
+		}
+	}
+}
+
+// While both keys of a rotated device are good, two readers may have it at once. Its
+// watchers would see its fixes out of order if both went down the river together.
+func TestDeviceOfTwoReadersGoesDownTheRiverOneBatchAtATime(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("steering needs Linux")
+	}
+	river := &oneAtATime{bareRiver: newBareRiver(), open: map[track.DeviceID]int{}}
+	d := openDoor(t, river, Config{Readers: 2, Rate: Rate{Burst: 1000}})
+	const id = 0x0100_0000_0002
+	former := river.enroll(id, seal.ChaCha20Poly1305, func(s *engine.Session) { s.Retiring, s.Several = true, true })
+	next := river.enroll(id+1, seal.ChaCha20Poly1305, func(s *engine.Session) { s.Device, s.Several = id, true })
+	c := d.dial(d.Addr().String())
+	for _, dev := range []*device{former, next} {
+		dev.start(seconds(time.Now()))
+	}
+	const each = 50
+	for range each {
+		d.write(c, former.report(time.Now()))
+		d.write(c, next.report(time.Now()))
+	}
+	d.await("all datagrams", func(s Stats) bool { return s.OK == 2*each })
+	d.stop()
+	if river.clash {
+		t.Error("two batches with one device at once")
 	}
 }
 

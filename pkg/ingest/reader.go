@@ -58,6 +58,7 @@ type reader struct {
 	hashes  [batchLen]uint64
 	touched uint64 // keeps the compiler from leaving the touch pass out
 	batch   track.Batch
+	several bool // it has fixes of devices that another reader may have, too
 	opener  seal.Opener
 	plain   [seal.MaxDatagram]byte
 	ack     [seal.AckLen]byte
@@ -229,11 +230,21 @@ func (r *reader) cut(fixes, ext int) {
 	r.batch.Fixes, r.batch.Ext = r.batch.Fixes[:fixes], r.batch.Ext[:ext]
 }
 
+// apply gives the batch to the river, which wants the fixes of one device one batch
+// at a time. A wire id has one reader, but a device that was just rotated, or changes
+// its id with the time, may for a moment be read by two: such batches wait for each
+// other.
 func (r *reader) apply() {
 	defer r.batch.Reset()
-	if len(r.batch.Fixes) > 0 {
-		r.engine.Apply(&r.batch)
+	if len(r.batch.Fixes) == 0 {
+		return
 	}
+	if r.several {
+		r.several = false
+		r.in.crossing.Lock()
+		defer r.in.crossing.Unlock()
+	}
+	r.engine.Apply(&r.batch)
 }
 
 // receive asks the questions in order, cheap ones first, and says which one the
@@ -377,10 +388,11 @@ func (r *reader) take(d *datagram) counter {
 
 // stamp writes on the fixes of a datagram what the server knows of them.
 func (r *reader) stamp(d *datagram, got []track.Fix, ahead time.Duration) {
-	device, cred := r.identity(d.rec)
+	a := r.names(d.rec)
+	r.several = r.several || a.several
 	for k := range got {
 		f := &got[k]
-		f.Device, f.Wire, f.Arrived, f.Epoch, f.PID = device, cred, r.wall, d.head.Epoch, d.head.PID
+		f.Device, f.Wire, f.Arrived, f.Epoch, f.PID = a.device, a.cred, r.wall, d.head.Epoch, d.head.PID
 		if f.Time-r.wall > suspectAfter.Milliseconds() {
 			f.Flags |= track.Suspect
 		}

@@ -32,6 +32,7 @@ type alias struct {
 	expires      int64 // unix seconds, 0 = never
 	retiring     bool
 	rotating     bool
+	several      bool // of its device's wire ids, another may be on another reader
 }
 
 // swing is a device that changes between its two live sessions.
@@ -106,7 +107,7 @@ func (r *reader) describe(rec *record, s *engine.Session) {
 	if s.Flags&seal.TwoBearers != 0 {
 		rec.flags |= bearers
 	}
-	a := alias{device: s.Device, cred: s.Cred, expires: s.Expires, retiring: s.Retiring, rotating: s.Flags&seal.RotatingIDs != 0}
+	a := alias{device: s.Device, cred: s.Cred, expires: s.Expires, retiring: s.Retiring, rotating: s.Flags&seal.RotatingIDs != 0, several: s.Several}
 	if a == (alias{device: rec.id(), cred: rec.id()}) {
 		delete(r.aliases, rec.id())
 		return
@@ -116,11 +117,15 @@ func (r *reader) describe(rec *record, s *engine.Session) {
 }
 
 func (r *reader) identity(rec *record) (device, cred track.DeviceID) {
-	if rec.flags&aliased == 0 {
-		return rec.id(), rec.id()
-	}
-	a := r.aliases[rec.id()]
+	a := r.names(rec)
 	return a.device, a.cred
+}
+
+func (r *reader) names(rec *record) alias {
+	if rec.flags&aliased == 0 {
+		return alias{device: rec.id(), cred: rec.id()}
+	}
+	return r.aliases[rec.id()]
 }
 
 func (r *reader) credential(rec *record) track.DeviceID {
