@@ -109,14 +109,18 @@ func exitCode(err error) int {
 }
 
 // hintFor is the next step: what the place of the failure knew, then what the server
-// said, then what is always true of such a failure.
+// said, as far as it means something here, then what is always true of such a failure.
 func hintFor(err error) string {
 	var own *hinted
 	if errors.As(err, &own) {
 		return own.hint
 	}
 	var answer *client.Error
-	if errors.As(err, &answer) && answer.Hint != "" {
+	if errors.As(err, &answer) && answer.Code == "unauthenticated" {
+		// The server's own hint names the HTTP header, which nobody types here.
+		return "pass --token, --token-file or TRACK_TOKEN; the first start of trackerd writes admin.token in its data directory"
+	}
+	if answer != nil && answer.Hint != "" {
 		return answer.Hint
 	}
 	switch {
@@ -124,8 +128,6 @@ func hintFor(err error) string {
 		return "if the server really has a new certificate, remove its line from the file of known servers"
 	case errors.Is(err, client.ErrUnreachable):
 		return "is trackerd running there? try --server or TRACK_SERVER"
-	case errors.As(err, &answer) && answer.Code == "unauthenticated":
-		return "pass --token, --token-file or TRACK_TOKEN; the first start of trackerd writes admin.token in its data directory"
 	case errors.Is(err, track.ErrDenied):
 		return "this needs a token of the role admin"
 	case errors.Is(err, trace.ErrFormat):
