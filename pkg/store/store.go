@@ -269,7 +269,8 @@ func ParseCursor(s string) (Cursor, error) {
 		return Cursor{}, nil
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	if err != nil || len(b) != cursorLen {
+	// The decoder skips line breaks wherever they stand; a cursor has none.
+	if err != nil || len(b) != cursorLen || len(s) != base64.RawURLEncoding.EncodedLen(cursorLen) {
 		return Cursor{}, fmt.Errorf("cursor %q: not one of ours: %w", s, track.ErrInvalid)
 	}
 	be := binary.BigEndian
