@@ -31,15 +31,14 @@ type probe struct {
 	pid    uint32
 	log    *slog.Logger
 
-	last  atomic.Int64 // unix ms when a probe last arrived, 0 = never
-	delay atomic.Int64 // ns that it took from send to watcher
-	sent  [probeRing]atomic.Int64
+	// When a probe last arrived, nil = never: a time that no clock can set back, or a
+	// river that stands still would be healthy until the clock has caught up.
+	last atomic.Pointer[time.Time]
 }
 
 const (
 	probeEvery = time.Second
 	probeStale = 5 * time.Second
-	probeRing  = 16
 )
 
 func newProbe(e *engine.Engine, log *slog.Logger) (*probe, error) {
@@ -60,12 +59,13 @@ func (p *probe) newEpoch(now time.Time) error {
 }
 
 // health tells how long ago a probe last arrived, and why that is too long, if it is.
+// The age is negative if none ever did.
 func (p *probe) health() (age time.Duration, err error) {
 	last := p.last.Load()
-	if last == 0 {
-		return 0, errors.New("no probe fix has made its way from ingest to a watcher yet")
+	if last == nil {
+		return -time.Millisecond, errors.New("no probe fix has made its way from ingest to a watcher yet")
 	}
-	age = time.Since(time.UnixMilli(last))
+	age = time.Since(*last)
 	if age > probeStale {
 		return age, fmt.Errorf("the last probe fix made its way from ingest to a watcher %v ago", age.Round(time.Second))
 	}
@@ -122,7 +122,6 @@ func (p *probe) send(conn *net.UDPConn) {
 		p.log.Error("probe seal", "err", err)
 		return
 	}
-	p.sent[h.PID%probeRing].Store(now.UnixNano())
 	if _, err := conn.Write(pkt); err != nil {
 		p.log.Debug("probe send", "err", err)
 	}
@@ -141,17 +140,12 @@ func (p *probe) watch(ctx context.Context) error {
 			return err
 		}
 		for _, f := range got {
-			for i := range f.Fixes {
-				p.arrived(&f.Fixes[i])
+			if len(f.Fixes) > 0 {
+				now := time.Now()
+				p.last.Store(&now)
 			}
 		}
 	}
-}
-
-func (p *probe) arrived(f *track.Fix) {
-	now := time.Now()
-	p.last.Store(now.UnixMilli())
-	p.delay.Store(now.UnixNano() - p.sent[f.PID%probeRing].Load())
 }
 
 // dialOwn connects to our own datagram port. A machine whose IPv6 is switched off, as

@@ -97,6 +97,7 @@ func (s *Server) openWeb(context.Context) error {
 	wc := s.cfg.Web
 	wc.Logger, wc.Probe = s.cfg.Logger, s.probe.health
 	wc.Ingest = s.counters
+	wc.Refused = func() uint64 { return s.port.refused.Load() } // asked through the port, so it is there
 	s.web = web.New(wc, s.engine)
 	return nil
 }

@@ -200,15 +200,23 @@ func TestHealthFailsWhenFixesNoLongerArrive(t *testing.T) {
 		return resp.StatusCode
 	}
 	eventually(t, "healthy", func() bool { return health() == http.StatusOK })
-	r.srv.probe.last.Store(time.Now().Add(-time.Minute).UnixMilli())
+	past := time.Now().Add(-time.Minute)
+	r.srv.probe.last.Store(&past)
 	if err := r.srv.ingest.Close(); err != nil { // the river runs dry
 		t.Fatal(err)
 	}
-	r.srv.probe.last.Store(time.Now().Add(-time.Minute).UnixMilli())
+	r.srv.probe.last.Store(&past)
 	if got := health(); got != http.StatusServiceUnavailable {
 		t.Errorf("health is %d without datagrams, want 503", got)
 	}
 	r.broken = true
+}
+
+func TestHealthBeforeTheFirstProbe(t *testing.T) {
+	// The API document: age_ms is -1 if none ever arrived.
+	if age, err := new(probe).health(); err == nil || age.Milliseconds() != -1 {
+		t.Errorf("age %v, %v; want -1 ms and an error", age, err)
+	}
 }
 
 func TestRestartKeepsEverything(t *testing.T) {

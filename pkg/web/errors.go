@@ -16,6 +16,7 @@ var (
 	errMethod          = errors.New("not a method of this path")
 	errHeaders         = errors.New("headers too large")
 	errTimeout         = errors.New("too slow")
+	errOrigin          = errors.New("not this server")
 )
 
 // failure is what a client is told of an error.
@@ -37,6 +38,7 @@ var failures = []struct {
 	{errTimeout, failure{fasthttp.StatusRequestTimeout, "invalid", ""}},
 	{errTooLarge, failure{fasthttp.StatusRequestEntityTooLarge, "too_large", "a body may be 64 KiB, that of /v1/devices:batch 4 MiB"}},
 	{errTooMany, failure{fasthttp.StatusTooManyRequests, "rate_limited", ""}},
+	{errOrigin, failure{fasthttp.StatusForbidden, "denied", "a page may open a stream to its own host only; a proxy must pass the header Host on"}},
 	{track.ErrDenied, failure{fasthttp.StatusForbidden, "denied", "this takes a token with the role admin"}},
 	{track.ErrNotFound, failure{fasthttp.StatusNotFound, "not_found", ""}},
 	{track.ErrExists, failure{fasthttp.StatusConflict, "exists", ""}},

@@ -138,6 +138,7 @@ func (w *Web) metrics(rq *request) error {
 	}
 	s.counts("tracker_ingest_", ingest)
 	s.counts("tracker_web_", w.stats.counts())
+	s.counter("tracker_port_refused_total", "connections that said nothing in time, spoke no known language, or were one too many", w.cfg.Refused())
 	s.gauge("tracker_web_connections", "connections open now", float64(w.conns.len()))
 	p := w.probe()
 	ok := 0.0

@@ -164,7 +164,7 @@ func checkOrigin(h *fasthttp.RequestHeader) error {
 	}
 	u, err := url.Parse(origin)
 	if err != nil || u.Host == "" || !strings.EqualFold(u.Host, string(h.Host())) {
-		return fmt.Errorf("origin %q is not this server: %w", origin, track.ErrDenied)
+		return fmt.Errorf("origin %q is %w", origin, errOrigin)
 	}
 	return nil
 }

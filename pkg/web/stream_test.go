@@ -493,6 +493,9 @@ func TestBrowsersOfOtherSitesAreDenied(t *testing.T) {
 		"null":                           403,
 	} {
 		_, resp := upgrade(t, h.raw(fmt.Sprintf(handshake, h.addr, h.viewer, "Origin: "+origin+"\r\n")))
+		if body, _ := io.ReadAll(resp.Body); status == 403 && strings.Contains(string(body), "role admin") {
+			t.Errorf("%s: the hint is about roles, and not the matter: %s", origin, body)
+		}
 		if resp.StatusCode != status {
 			t.Errorf("%s: got %d, want %d", origin, resp.StatusCode, status)
 		}

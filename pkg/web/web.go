@@ -57,6 +57,8 @@ type Config struct {
 	Probe func() (age time.Duration, err error)
 	// Ingest yields the counters of the door for datagrams.
 	Ingest func() iter.Seq2[string, uint64]
+	// Refused counts the connections that the port turned away before they came here.
+	Refused func() uint64
 
 	Logger *slog.Logger
 }
@@ -83,6 +85,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Ingest == nil {
 		c.Ingest = func() iter.Seq2[string, uint64] { return func(func(string, uint64) bool) {} }
+	}
+	if c.Refused == nil {
+		c.Refused = func() uint64 { return 0 }
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

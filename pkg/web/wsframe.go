@@ -22,7 +22,6 @@ const (
 const (
 	closeToken   ws.StatusCode = 4401 // token expired or revoked
 	closeTooSlow ws.StatusCode = 4408 // took nothing for too long
-	closeTooMany ws.StatusCode = 4429 // asked for too much
 )
 
 // closing ends a session with a close code and a sentence.
