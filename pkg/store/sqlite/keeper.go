@@ -145,7 +145,7 @@ func (d *DB) runs(day *day) (runs []run, err error) {
 func (d *DB) merge(ctx context.Context, day *day, runs []run, level int) error {
 	w := &runWriter{file: day.file, run: merged(runs, day.newRunID(), level)}
 	m := d.newMerger(day)
-	err := m.each(runs, untilDone(ctx, w.add))
+	err := m.each(runs, d.politely(ctx, w.add))
 	if err == nil {
 		err = w.finish(func(c *conn) error {
 			for _, r := range runs {
@@ -180,6 +180,22 @@ func merged(runs []run, id int64, level int) run {
 	return r
 }
 
+// politely makes emit stop when ctx has ended, and pause while many fixes wait: what
+// the keeper does can be done later, a commit cannot.
+func (d *DB) politely(ctx context.Context, emit func([]track.Fix, []byte) error) func([]track.Fix, []byte) error {
+	n := 0
+	return untilDone(ctx, func(fixes []track.Fix, ext []byte) error {
+		for n++; n%64 == 0 && d.ring.crowded(); {
+			select {
+			case <-time.After(20 * time.Millisecond):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return emit(fixes, ext)
+	})
+}
+
 // untilDone makes emit stop when ctx has ended.
 func untilDone(ctx context.Context, emit func([]track.Fix, []byte) error) func([]track.Fix, []byte) error {
 	return func(fixes []track.Fix, ext []byte) error {
@@ -209,7 +225,7 @@ func (d *DB) mergeState(ctx context.Context, day *day) error {
 	w := newStateWriter(d.reg, deny)
 	s := summary{deny: deny, emit: w.add}
 	m := d.newMerger(day)
-	if err := m.each(runs, untilDone(ctx, s.add)); err != nil {
+	if err := m.each(runs, d.politely(ctx, s.add)); err != nil {
 		return err
 	}
 	if err := s.finish(); err != nil {
@@ -263,7 +279,7 @@ func (d *DB) writeSealed(ctx context.Context, day *day, runs []run, path string)
 	defer f.close()
 	w := &runWriter{file: f, run: merged(runs, 1, topLevel)}
 	m := d.newMerger(day)
-	if err := m.each(runs, untilDone(ctx, w.add)); err != nil {
+	if err := m.each(runs, d.politely(ctx, w.add)); err != nil {
 		return err
 	}
 	if err := w.finish(func(*conn) error { return nil }); err != nil {

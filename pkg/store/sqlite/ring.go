@@ -288,6 +288,13 @@ func (r *ring) pendingFixes() int {
 	return r.pending
 }
 
+// crowded tells whether more waits than is usual.
+func (r *ring) crowded() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.waiting > r.limit/8
+}
+
 // waitsBefore tells whether fixes older than seq wait.
 func (r *ring) waitsBefore(seq uint64) bool {
 	r.mu.Lock()
