@@ -105,6 +105,9 @@ func (e *Engine) checkNew(asked []NewDevice) error {
 		if a.Suite != seal.ChaCha20Poly1305 && a.Suite != seal.AES128GCM {
 			return fmt.Errorf("suite %d: want 1 (ChaCha20-Poly1305) or 2 (AES-128-GCM): %w", a.Suite, track.ErrInvalid)
 		}
+		if both := seal.CounterEpochs | seal.RotatingIDs; a.Flags&both == both {
+			return fmt.Errorf("flags %v: rotating ids (p) need a clock, and c says that there is none: %w", a.Flags, track.ErrInvalid)
+		}
 		if err := checkName(a.Name); err != nil {
 			return err
 		}

@@ -577,3 +577,11 @@ func TestBatchInFlightDoesNotBringARevokedDeviceBack(t *testing.T) {
 		t.Error("the list of revoked devices is kept for ever")
 	}
 }
+
+func TestRotatingIDsNeedAClock(t *testing.T) {
+	w := newWorld(t)
+	_, err := w.Enroll(context.Background(), []NewDevice{{Name: "buoy", Flags: seal.CounterEpochs | seal.RotatingIDs}})
+	if !errors.Is(err, track.ErrInvalid) {
+		t.Errorf("flags c and p together: %v, want invalid", err)
+	}
+}
