@@ -20,7 +20,7 @@ import (
 //	doors       ingest   web
 //	engine      engine
 //	state       live     hub     store
-//	rules       seal     wire
+//	rules       seal     rpc     wire
 //	words       track
 //	ground      geo
 //	------------ the wire ------------
@@ -29,6 +29,7 @@ var rooms = map[string]string{
 	"geo":   "",
 	"track": "geo",
 
+	"rpc":  "",
 	"seal": "track geo",
 	"wire": "track geo",
 

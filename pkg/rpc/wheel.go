@@ -1,0 +1,71 @@
+package rpc
+
+import (
+	"sync"
+	"time"
+)
+
+const (
+	tick       = 10 * time.Millisecond
+	wheelSlots = 512
+)
+
+// wheel keeps the deadlines of all requests, to a tick. Setting one costs a lock and
+// two pointers; a timer for each request would cost more than most requests.
+type wheel struct {
+	mu    sync.Mutex
+	slots [wheelSlots]*Request // doubly linked through Request.after and before
+	now   int64                // in ticks
+}
+
+// add sets r's deadline to after that time, never before it.
+func (w *wheel) add(r *Request, after time.Duration) {
+	w.mu.Lock()
+	r.due = w.now + int64((after+tick-1)/tick) + 1
+	head := &w.slots[r.due%wheelSlots]
+	r.before, r.after = nil, *head
+	if *head != nil {
+		(*head).before = r
+	}
+	*head = r
+	w.mu.Unlock()
+}
+
+// remove forgets r's deadline. When it returns, the wheel does not touch r any more.
+func (w *wheel) remove(r *Request) {
+	w.mu.Lock()
+	if r.due != 0 {
+		w.unlink(r)
+	}
+	w.mu.Unlock()
+}
+
+func (w *wheel) unlink(r *Request) {
+	if r.after != nil {
+		r.after.before = r.before
+	}
+	if r.before != nil {
+		r.before.after = r.after
+	} else {
+		w.slots[r.due%wheelSlots] = r.after
+	}
+	r.before, r.after, r.due = nil, nil, 0
+}
+
+// advance ends every request whose time has come.
+func (w *wheel) advance(now int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now = max(w.now, now-wheelSlots) // after a long stall one turn sees every slot
+	for w.now < now {
+		w.now++
+		for r := w.slots[w.now%wheelSlots]; r != nil; {
+			after := r.after
+			if r.due <= w.now {
+				w.unlink(r)
+				r.stop(DeadlineExceeded)
+			}
+			r = after
+		}
+	}
+}
