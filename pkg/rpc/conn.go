@@ -272,10 +272,7 @@ func (c *conn) process() *Error {
 		if again {
 			continue // a handler panicked; the frames behind it are not to blame
 		}
-		c.submit()
-		if len(c.out) > 0 || e == nil {
-			c.put()
-		}
+		c.put()
 		return e
 	}
 }
@@ -283,6 +280,7 @@ func (c *conn) process() *Error {
 // put sends the reader's output, with whatever else is pending. It is where reading
 // stops when the peer does not read.
 func (c *conn) put() {
+	c.submit() // first: writing may block, and others may wait for the key of a request
 	c.mu.Lock()
 	if !c.leaving && !c.broken {
 		c.pending = append(c.pending, c.out...)
@@ -652,9 +650,6 @@ func (c *conn) credit(f *Frame) *Error {
 // finish answers r and forgets it.
 func (c *conn) finish(r *Request, out []byte, err error) {
 	c.s.wheel.remove(r)
-	if r.cancel != nil {
-		r.cancel(nil)
-	}
 	kind, code := KindRsp, OK
 	var aux uint16
 	var e *Error
@@ -683,6 +678,11 @@ func (c *conn) finish(r *Request, out []byte, err error) {
 		delete(c.open, r.ID)
 		c.append(kind, r.ID, code, aux, out, e)
 	}
+	r.mu.Lock()
+	if r.cancel != nil { // after the end is marked: a publisher that waits looks again
+		r.cancel(nil)
+	}
+	r.mu.Unlock()
 	c.running--
 	c.bytes -= len(r.keep)
 	c.s.stats.inflight.Add(-1)

@@ -3,11 +3,14 @@ package rpc
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http/httptest"
 	"os"
 	"runtime"
 	"strings"
@@ -126,6 +129,13 @@ func (h *house) keyed(r *Request, out []byte) ([]byte, error) {
 // dial connects over loopback TCP; the connection is served until the test ends.
 func (h *house) dial(tb testing.TB) net.Conn {
 	tb.Helper()
+	near, far := tcpPair(tb)
+	h.serve(tb, far)
+	return near
+}
+
+func tcpPair(tb testing.TB) (near, far net.Conn) {
+	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
@@ -139,9 +149,8 @@ func (h *house) dial(tb testing.TB) net.Conn {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	h.serve(tb, there)
 	tb.Cleanup(func() { nc.Close() })
-	return nc
+	return nc, there
 }
 
 func (h *house) serve(tb testing.TB, nc net.Conn) (done chan struct{}) {
@@ -503,6 +512,72 @@ func TestLongMessagesTravelInParts(t *testing.T) {
 			if got, err := c.Call(t.Context(), m, body); err != nil || !bytes.Equal(got, body) {
 				t.Errorf("%d bytes came back, %v", len(got), err)
 			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestOverTLS(t *testing.T) {
+	checkNoGoroutines(t)
+	lent := httptest.NewTLSServer(nil) // for its certificate
+	defer lent.Close()
+	h := newHouse(Config{Idle: 50 * time.Millisecond})
+	near, far := tcpPair(t)
+	h.serve(t, tls.Server(far, lent.TLS))
+	roots := x509.NewCertPool()
+	roots.AddCert(lent.Certificate())
+	c, err := NewClient(t.Context(), tls.Client(near, &tls.Config{RootCAs: roots, ServerName: "example.com"}), ClientConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	body := bytes.Repeat([]byte("x"), 300_000)
+	reads := h.Stats().Reads
+	for range 3 {
+		if got, err := c.Call(t.Context(), mEcho, body); err != nil || !bytes.Equal(got, body) {
+			t.Fatalf("%d bytes, %v", len(got), err)
+		}
+		now := h.Stats().Reads
+		eventually(t, "pings go by", func() bool { return h.Stats().Reads > now+2 })
+	}
+	if h.Stats().Reads == reads || c.Err() != nil {
+		t.Error(c.Err())
+	}
+}
+
+// wholeFrames fails when a Write is not of whole frames, on which WebSocket relies.
+type wholeFrames struct {
+	net.Conn
+	tb testing.TB
+}
+
+func (w wholeFrames) Write(b []byte) (int, error) {
+	p := parser{buf: b, w: len(b), limit: maxBody}
+	for f := (Frame{}); ; {
+		if ok, e := p.next(&f); e != nil || !ok {
+			break
+		}
+	}
+	if p.r != p.w {
+		w.tb.Errorf("%d bytes written behind the last whole frame", p.w-p.r)
+	}
+	return w.Conn.Write(b)
+}
+
+func TestWritesAreOfWholeFrames(t *testing.T) {
+	h := newHouse(Config{})
+	near, far := tcpPair(t)
+	h.serve(t, wholeFrames{far, t})
+	c, err := NewClient(t.Context(), near, ClientConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var wg sync.WaitGroup
+	for i := range 500 {
+		wg.Go(func() {
+			m := []uint16{mSum, mEcho, mEchoInline, mSleep, mPanicInline}[i%5]
+			c.Call(t.Context(), m, make([]byte, 16+i*100*(i%2)))
 		})
 	}
 	wg.Wait()

@@ -189,3 +189,37 @@ func TestPeerThatNeverReads(t *testing.T) {
 		})
 	}
 }
+
+func TestWaitingPublisherLearnsOfTheEnd(t *testing.T) {
+	for name, end := range map[string]func(s *Stream){
+		"handler returns":   func(*Stream) {},
+		"caller cancels":    (*Stream).Close,
+		"connection is cut": func(s *Stream) { s.c.nc.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(Config{})
+			told := make(chan error, 1)
+			h.Handle(100, Method{Name: "Waits", Policy: Block, Stream: func(r *Request, s *Subscription) error {
+				blocked := make(chan struct{})
+				go func() {
+					s.Publish(0, 1, nil)
+					close(blocked)
+					told <- s.Publish(0, 1, nil)
+				}()
+				<-blocked
+				if name != "handler returns" {
+					<-r.Context().Done()
+				}
+				return nil
+			}})
+			s, err := h.client(t, ClientConfig{Window: 1}).Subscribe(t.Context(), 100, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			end(s)
+			if err := <-told; err == nil {
+				t.Error("published without credit")
+			}
+		})
+	}
+}
