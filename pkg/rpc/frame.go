@@ -106,6 +106,7 @@ type parser struct {
 	buf   []byte
 	r, w  int
 	limit int // of a frame's body
+	got   int // by the last read
 	full  bool
 	lean  int // reads in a row that used little of the buffer
 }
@@ -144,7 +145,7 @@ func (p *parser) next(f *Frame) (bool, *Error) {
 func (p *parser) fill(r io.Reader) (int, error) {
 	p.room()
 	n, err := r.Read(p.buf[p.w:])
-	p.full = n == len(p.buf)-p.w
+	p.got, p.full = n, n == len(p.buf)-p.w
 	p.w += n
 	if n > 0 {
 		err = nil // whatever it was, the next read says it again
@@ -161,8 +162,10 @@ func (p *parser) room() {
 	case have == size, p.full && size < bigBuffer:
 		size *= 2
 		p.lean = 0
-	case have < size/8 && size > smallBuffer:
-		if p.lean++; p.lean > 256 || size > bigBuffer {
+	case size > bigBuffer && have < bigBuffer/2: // a long frame has been taken
+		size = bigBuffer
+	case have+p.got < size/8 && size > smallBuffer:
+		if p.lean++; p.lean > 256 {
 			size /= 2
 			p.lean = 0
 		}

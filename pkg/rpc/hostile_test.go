@@ -290,6 +290,34 @@ func parseAll(b []byte, size, limit int) (fs []Frame, held int, e *Error) {
 	}
 }
 
+// A buffer stays as long as reads use it, and goes when they do not.
+func TestBufferFollowsThePeer(t *testing.T) {
+	p := &parser{limit: 1 << 20}
+	read := func(n int) {
+		t.Helper()
+		in := &chopped{frames(Frame{Kind: KindReq, ID: 1, Body: make([]byte, n-HeaderSize)}), n}
+		for f := (Frame{}); ; {
+			if ok, e := p.next(&f); ok || e != nil {
+				return
+			}
+			if _, err := p.fill(in); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, row := range []struct{ times, bytes, size int }{
+		{1, 100, smallBuffer}, {1000, 1800, 2 * smallBuffer}, {1, 300_000, 512 << 10},
+		{1, 1800, bigBuffer}, {10000, 100, smallBuffer},
+	} {
+		for range row.times {
+			read(row.bytes)
+		}
+		if len(p.buf) != row.size {
+			t.Errorf("after %d reads of %d bytes the buffer has %d, want %d", row.times, row.bytes, len(p.buf), row.size)
+		}
+	}
+}
+
 // However the bytes are cut, the same frames come out; what comes out encodes to the
 // same bytes; the buffer follows what arrived, not what was declared.
 func FuzzParser(f *testing.F) {
