@@ -220,6 +220,12 @@ func Compare(a, b *track.Fix) int {
 	)
 }
 
+// Newer tells whether a is nearer to the present of its device than b: by the time
+// that orders the present, see track.Fix.Present, and then as Compare has it.
+func Newer(a, b *track.Fix) bool {
+	return cmp.Or(cmp.Compare(a.Present(), b.Present()), Compare(a, b)) > 0
+}
+
 // Cursor is a place between two fixes in the order of Compare. It stays good across
 // restarts, and whatever arrives meanwhile. The zero Cursor is before all fixes.
 type Cursor struct {

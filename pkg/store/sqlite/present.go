@@ -17,7 +17,7 @@ func (d *DB) Latest(ctx context.Context, yield func(*track.Fix) error) error {
 				return err
 			}
 		}
-		if e.hasBeat && (!e.hasPlace || store.Compare(&e.beat, &e.place) > 0) {
+		if e.hasBeat && (!e.hasPlace || store.Newer(&e.beat, &e.place)) {
 			return yield(&e.beat)
 		}
 		return nil

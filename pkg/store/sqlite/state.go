@@ -61,18 +61,8 @@ func (e *entry) reset(device track.DeviceID) { *e = entry{device: device, creds:
 
 // see takes fixes of the device into account, in the order of store.Compare.
 func (e *entry) see(fixes []track.Fix, deny denied) {
-	for i := len(fixes) - 1; i >= 0; i-- {
-		if fixes[i].Has&track.HasPos != 0 {
-			e.seePlace(&fixes[i])
-			break
-		}
-	}
-	for i := len(fixes) - 1; i >= 0; i-- {
-		if fixes[i].Has&track.HasPos == 0 {
-			e.seeBeat(&fixes[i])
-			break
-		}
-	}
+	e.seeNewest(fixes, track.HasPos, e.seePlace)
+	e.seeNewest(fixes, 0, e.seeBeat)
 	for i := 0; i < len(fixes); {
 		wire, number, pid := fixes[i].Wire, fixes[i].Epoch, fixes[i].PID
 		for i++; i < len(fixes) && fixes[i].Wire == wire && fixes[i].Epoch == number; i++ {
@@ -82,15 +72,29 @@ func (e *entry) see(fixes []track.Fix, deny denied) {
 	}
 }
 
+// seeNewest shows take what may be the newest fix with a place, or without. That is
+// the last one, unless its clock ran ahead: such a fix counts from when it arrived, so
+// the ones before it have to be looked at, down to one whose clock was right.
+func (e *entry) seeNewest(fixes []track.Fix, place track.Has, take func(*track.Fix)) {
+	for i := len(fixes) - 1; i >= 0; i-- {
+		if fixes[i].Has&track.HasPos != place {
+			continue
+		}
+		if take(&fixes[i]); fixes[i].Flags&track.Suspect == 0 {
+			return
+		}
+	}
+}
+
 func (e *entry) seePlace(f *track.Fix) {
-	if !e.hasPlace || store.Compare(f, &e.place) > 0 {
+	if !e.hasPlace || store.Newer(f, &e.place) {
 		e.place, e.hasPlace = *f, true
 		e.place.Ext, e.place.ExtLen = 0, 0
 	}
 }
 
 func (e *entry) seeBeat(f *track.Fix) {
-	if !e.hasBeat || store.Compare(f, &e.beat) > 0 {
+	if !e.hasBeat || store.Newer(f, &e.beat) {
 		e.beat, e.hasBeat = *f, true
 		e.beat.Ext, e.beat.ExtLen = 0, 0
 	}

@@ -208,6 +208,9 @@ func (m *model) batch(now time.Time, devices, n int) *track.Batch {
 				b.Ext = append(b.Ext, byte(m.rng.Uint32()))
 			}
 		}
+		if f.Flags&track.Suspect != 0 { // its clock is two minutes ahead, or hours
+			f.Time = f.Arrived + 120_001 + m.rng.Int64N(6*3600_000)
+		}
 		b.Fixes = append(b.Fixes, f)
 	}
 	for i := range b.Fixes {
@@ -487,14 +490,14 @@ func (m *model) latest() []track.Fix {
 			if f.Has&track.HasPos != 0 {
 				newest = &place
 			}
-			if f.Device == id && (*newest == nil || store.Compare(f, *newest) > 0) {
+			if f.Device == id && (*newest == nil || store.Newer(f, *newest)) {
 				*newest = f
 			}
 		}
 		if place != nil {
 			want = append(want, *place)
 		}
-		if beat != nil && (place == nil || store.Compare(beat, place) > 0) {
+		if beat != nil && (place == nil || store.Newer(beat, place)) {
 			want = append(want, *beat)
 		}
 	}
