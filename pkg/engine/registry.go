@@ -30,7 +30,8 @@ type registry struct {
 
 	// alias holds the wire ids of credentials with rotating ids, for the windows
 	// around now; see rotating.go.
-	alias map[track.DeviceID]alias
+	alias map[track.DeviceID]uint32
+	shown map[uint32][]track.DeviceID // credential -> its ids in alias
 
 	// denied holds the epochs that an operator struck out, by credential. A list is
 	// replaced, never changed: sessions share it.
@@ -74,7 +75,8 @@ type Live struct {
 
 func newRegistry() *registry {
 	r := &registry{
-		alias:  map[track.DeviceID]alias{},
+		alias:  map[track.DeviceID]uint32{},
+		shown:  map[uint32][]track.DeviceID{},
 		denied: map[track.DeviceID][]uint32{},
 		seed:   maphash.MakeSeed(),
 	}

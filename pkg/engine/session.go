@@ -111,11 +111,7 @@ func (e *Engine) changed(i uint32) {
 	if c.flags&seal.RotatingIDs == 0 {
 		e.changes = append(e.changes, c.id)
 	} else {
-		for id, a := range e.reg.alias {
-			if a.cred == i {
-				e.changes = append(e.changes, id)
-			}
-		}
+		e.changes = append(e.changes, e.reg.shown[i]...)
 	}
 	e.generation.Store(uint32(len(e.changes)))
 }
@@ -128,7 +124,6 @@ func (e *Engine) rotateAliases(now time.Time) {
 		return
 	}
 	e.aliasWindow = windowOf(now)
-	e.reg.expireAliases(now)
 	for i := range e.reg.creds.len() {
 		c := e.reg.creds.at(uint32(i))
 		if c.used && c.flags&seal.RotatingIDs != 0 {
@@ -144,7 +139,7 @@ func (e *Engine) addAliases(i uint32, c *credRec, now time.Time) {
 		e.log.Error("rotating id", "credential", c.id.String(), "err", err)
 		return
 	}
-	if n := e.reg.addAliases(i, &root, now); n > 0 {
+	if n := e.reg.rotate(i, &root, now); n > 0 {
 		e.aliasCollisions.Add(uint64(n))
 	}
 }
