@@ -17,21 +17,24 @@ import (
 // the river.
 //
 //	roof        server
-//	doors       ingest   web
+//	doors       ingest   gateway   web
 //	engine      engine
 //	state       live     hub     store
 //	rules       seal     rpc     wire
 //	words       track
 //	ground      geo
 //	------------ the wire ------------
-//	far bank    client ► wire seal track geo     tui, load ► client geo track
+//	far bank    client ► rpc wire seal track geo     tui ► client geo track
+//	            load ► client rpc wire geo track
 var rooms = map[string]string{
 	"geo":   "",
 	"track": "geo",
 
-	"rpc":  "",
-	"seal": "track geo",
-	"wire": "track geo",
+	"rpc":        "",
+	"rpc/rpcgen": "",
+	"seal":       "track geo",
+	"wire":       "track geo",
+	"wire/trk":   "rpc",
 
 	"live":            "track geo",
 	"hub":             "track geo",
@@ -41,23 +44,25 @@ var rooms = map[string]string{
 
 	"engine": "live hub store seal wire track geo",
 
-	"ingest": "engine live hub store seal wire track geo",
-	"web":    "engine live hub store seal wire track geo",
+	"gateway": "engine live hub store seal rpc wire track geo",
+	"ingest":  "engine live hub store seal wire track geo",
+	"web":     "engine live hub store seal wire track geo",
 
-	"server": "ingest web engine store/sqlite store live hub seal wire track geo",
+	"server": "ingest gateway web engine store/sqlite store live hub seal rpc wire track geo",
 
-	"client": "wire seal track geo",
+	"client": "rpc wire seal track geo",
 	"tui":    "client track geo",
-	"load":   "client track geo",
+	"load":   "client rpc wire track geo",
 }
 
 // doors says which room may import a third-party module. Test files may use more;
 // see testDoors.
 var doors = map[string]string{
+	"github.com/google/flatbuffers":           "wire/trk rpc/rpcgen",
 	"golang.org/x/crypto":                     "seal",
 	"golang.org/x/sys":                        "ingest store/sqlite",
 	"golang.org/x/net":                        "client",
-	"golang.org/x/sync":                       "server ingest web engine client load",
+	"golang.org/x/sync":                       "server ingest gateway web engine client load",
 	"modernc.org/sqlite":                      "store/sqlite",
 	"github.com/valyala/fasthttp":             "web",
 	"github.com/gobwas/ws":                    "web client",
