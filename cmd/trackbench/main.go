@@ -36,14 +36,15 @@ func run() int {
 	return b.main(ctx, os.Args[1:])
 }
 
-// The exit codes, all of them.
+// The exit codes, all of them. Those below 6 mean in every program of ours the same.
 const (
 	exitDone        = 0
-	exitThreshold   = 1
+	exitIncorrect   = 1
 	exitUsage       = 2
-	exitInvalid     = 3
-	exitUnreachable = 4
-	exitIncorrect   = 5
+	exitUnreachable = 3
+	exitDenied      = 4
+	exitThreshold   = 5
+	exitInvalid     = 6
 	exitInternal    = 70
 	exitInterrupted = 130
 )
@@ -53,11 +54,12 @@ var exitCodes = []struct {
 	meaning string
 }{
 	{exitDone, "the run is valid, thresholds are met"},
-	{exitThreshold, "a threshold was missed"},
+	{exitIncorrect, "failed: fixes or answers were wrong, lost, duplicated or reordered beyond what was allowed"},
 	{exitUsage, "wrong usage or configuration"},
+	{exitUnreachable, "the target could not be reached, is not the one that is known, or died"},
+	{exitDenied, "not allowed: no token, a wrong one, or one of a lesser role"},
+	{exitThreshold, "a threshold or a bar was missed"},
 	{exitInvalid, "the measurement is invalid, or suspect with --strict"},
-	{exitUnreachable, "the target could not be reached, refused us, or died"},
-	{exitIncorrect, "fixes were lost, duplicated or reordered beyond what was allowed"},
 	{exitInternal, "internal error: the figures do not add up, and none is printed"},
 	{exitInterrupted, "interrupted; partial results were written and are marked so"},
 }
@@ -123,13 +125,13 @@ func classify(err error) (code int, hint string) {
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted, ""
 	case errors.Is(err, client.ErrUnreachable), errors.Is(err, client.ErrUntrusted):
-		return exitUnreachable, "is trackerd running there? try --addr"
+		return exitUnreachable, "is trackerd running there? try --server"
 	case errors.Is(err, track.ErrDenied):
-		return exitUnreachable, "pass an admin token by --token, --token-file or TRACK_TOKEN; the first start of trackerd writes admin.token in its data directory"
+		return exitDenied, "pass an admin token by --token, --token-file or TRACK_TOKEN; the first start of trackerd writes admin.token in its data directory"
 	case errors.As(err, &answer):
-		return exitUnreachable, answer.Hint
+		return exitIncorrect, answer.Hint
 	}
-	return exitUnreachable, ""
+	return exitIncorrect, ""
 }
 
 func (b *bench) command() *cobra.Command {

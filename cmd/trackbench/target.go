@@ -23,11 +23,22 @@ type targetFlags struct {
 }
 
 func (t *targetFlags) flags(f *pflag.FlagSet) {
-	f.StringVar(&t.addr, "addr", "127.0.0.1:4810", "server to measure, `HOST:PORT`")
+	f.StringVar(&t.addr, "server", "127.0.0.1:4810", "server to measure, `HOST:PORT`")
+	alsoAddr(f)
 	f.StringVar(&t.udp, "udp", "", "send datagrams to `HOST:PORT` instead of where the enrolments say")
 	f.StringVar(&t.token, "token", "", "admin `token` (TRACK_TOKEN)")
 	f.StringVar(&t.tokenFile, "token-file", "", "`file` that holds it (TRACK_TOKEN_FILE)")
 	f.BoolVar(&t.mine, "i-own-this-target", false, "measure a target that is not this machine")
+}
+
+// alsoAddr lets --addr mean --server, as it was called at first.
+func alsoAddr(f *pflag.FlagSet) {
+	f.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if name == "addr" {
+			name = "server"
+		}
+		return pflag.NormalizedName(name)
+	})
 }
 
 // connect checks that the target may be measured and that it answers.
@@ -38,7 +49,7 @@ func (t *targetFlags) connect(ctx context.Context) (*client.Conn, error) {
 	}
 	conn, err := client.Dial(client.Config{Server: t.addr, Token: token, UserAgent: "trackbench/" + version})
 	if err != nil {
-		return nil, fail(exitUsage, "", "--addr: %w", err)
+		return nil, fail(exitUsage, "", "--server: %w", err)
 	}
 	t.loopback = loopback(conn.Server()) && (t.udp == "" || loopback(t.udp))
 	if !t.loopback && !t.mine {
