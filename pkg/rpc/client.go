@@ -45,6 +45,16 @@ type Client struct {
 	heard  time.Time // when the server last said something
 }
 
+// Caller is what generated clients call through.
+type Caller interface {
+	Call(ctx context.Context, method uint16, body []byte) ([]byte, error)
+	Go(ctx context.Context, method uint16, body []byte, then func(body []byte, err error)) error
+	Notify(method uint16, body []byte) error
+	Subscribe(ctx context.Context, method uint16, body []byte) (*Stream, error)
+}
+
+var _ Caller = (*Client)(nil)
+
 // call is a request that waits: for its answer, or as a subscription for its end. It
 // keeps its id until then, even when its caller gave up.
 type call struct {
@@ -119,6 +129,10 @@ func (c *Client) greet(ctx context.Context, in *parser) error {
 func handshakeError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		return e
 	}
 	return &Error{Status: Unavailable, Message: "handshake: " + err.Error(), NotRun: true}
 }
@@ -294,6 +308,10 @@ func (c *Client) write() {
 }
 
 func lost(err error) error {
+	var e *Error // of a transport that knows what a frame is
+	if errors.As(err, &e) {
+		return e
+	}
 	if errors.Is(err, io.EOF) {
 		return &Error{Status: Unavailable, Message: "the server closed the connection"}
 	}

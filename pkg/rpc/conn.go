@@ -38,6 +38,8 @@ type conn struct {
 	inline  Request
 	calling bool       // in a handler that may panic
 	batch   []*Request // to submit together
+	group   *Request   // the last of batch, if others may share its turn
+	grouped int        // how many do
 	parts   map[uint32]*part
 	held    int // bytes in parts
 	calls   uint64
@@ -73,7 +75,8 @@ type part struct {
 // closes it. When it returns, every handler of the connection has returned and
 // nothing of it is left. When ctx ends, requests in flight have Config.Grace.
 //
-// nc may be anything that carries bytes in order. Every Write is of whole frames.
+// nc may be anything that carries bytes in order. Every Write is of whole frames. If
+// it has a method Admit(), that is called once, when the peer is known.
 func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
 	s.enter()
 	defer s.leave()
@@ -105,6 +108,9 @@ func (c *conn) read(ctx context.Context) *Error {
 	}
 	c.in.limit = c.s.cfg.MaxFrame
 	c.s.stats.accepted.Add(1)
+	if door, ok := c.nc.(interface{ Admit() }); ok {
+		door.Admit()
+	}
 	pinged := false
 	for {
 		if e := c.process(); e != nil {
@@ -127,7 +133,9 @@ func (c *conn) read(ctx context.Context) *Error {
 			pinged = true
 			c.ping()
 		default:
-			return nil
+			var e *Error // of a transport that knows what a frame is
+			errors.As(err, &e)
+			return e
 		}
 	}
 }
@@ -247,6 +255,9 @@ func (c *conn) hello() (*Hello, *Error) {
 		c.s.stats.bytesRead.Add(uint64(n))
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil, protocolError(FaultSlowHandshake, DeadlineExceeded, "handshake")
+		}
+		if e := new(Error); errors.As(err, &e) {
+			return nil, e
 		}
 		if err != nil {
 			return nil, protocolError(FaultHandshake, Unavailable, "left in the handshake")
@@ -536,10 +547,29 @@ func (c *conn) start(m *Method, f *Frame, meta, body []byte) *Error {
 	if m.Exec == Keyed && !c.enterLane(r) {
 		return nil
 	}
+	if m.Batch && c.join(r) {
+		return nil
+	}
 	if c.batch = append(c.batch, r); len(c.batch) == 64 {
 		c.submit()
 	}
 	return nil
+}
+
+// maxGroup is how many requests share a turn: more would make those behind wait for
+// longer than a turn costs.
+const maxGroup = 32
+
+// join hangs r behind the group that is being gathered, or begins one.
+func (c *conn) join(r *Request) bool {
+	if c.group == nil || c.grouped == maxGroup {
+		c.group, c.grouped = r, 1
+		return false
+	}
+	c.group.also = r
+	c.group = r
+	c.grouped++
+	return true
 }
 
 // admit registers r, or says why not: what the peer asked for too early or too often
@@ -610,7 +640,7 @@ func (c *conn) submit() {
 	}
 	c.s.pool.submit(c.batch...)
 	clear(c.batch)
-	c.batch = c.batch[:0]
+	c.batch, c.group = c.batch[:0], nil
 }
 
 func (c *conn) canceled(id uint32) {

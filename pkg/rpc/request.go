@@ -23,6 +23,7 @@ type Request struct {
 	m      *Method
 	notify bool
 	next   *Request // in the lane of its key
+	also   *Request // shares its worker's turn
 	key    uint64
 	keep   []byte // holds Body and Meta of requests that leave the reader
 	out    []byte
@@ -104,8 +105,16 @@ func (c *callContext) Err() error {
 	return err
 }
 
-// run is a worker's part.
+// run is a worker's turn.
 func (r *Request) run() {
+	for r != nil {
+		also := r.also // before r is somebody else's
+		r.serve()
+		r = also
+	}
+}
+
+func (r *Request) serve() {
 	out, err := r.call()
 	c := r.c
 	var next *Request

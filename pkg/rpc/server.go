@@ -35,6 +35,9 @@ const (
 	Block
 	// Drop drops.
 	Drop
+	// Pull lets the handler ask Subscription.Ready and then Emit what is newest at that
+	// moment. For sources that conflate by themselves: nothing is kept here.
+	Pull
 )
 
 // Method is one that the server answers: by Handle, or, when it opens a subscription,
@@ -43,6 +46,11 @@ type Method struct {
 	Name    string
 	Exec    Exec
 	Timeout time.Duration // when the caller asks for none; 0: Config.Timeout
+
+	// Batch lets up to 32 requests that arrived together share a worker's turn, one
+	// after the other: cheaper, but one that waits holds up those behind it. Only for
+	// Async methods that are usually quick.
+	Batch bool
 
 	// Handle appends its answer to out and returns it. out has content already.
 	Handle func(r *Request, out []byte) ([]byte, error)
@@ -135,6 +143,8 @@ func (s *Server) Handle(id uint16, m Method) {
 		panic("rpc: method " + m.Name + ": Keyed methods and only they need a Key")
 	case m.Stream != nil && m.Exec != Async:
 		panic("rpc: method " + m.Name + ": a subscription is async")
+	case m.Batch && (m.Stream != nil || m.Exec != Async):
+		panic("rpc: method " + m.Name + ": only async calls go in batches")
 	case s.method(id) != nil:
 		panic("rpc: method " + m.Name + " has the id of " + s.method(id).Name)
 	}

@@ -30,13 +30,14 @@ const (
 	FaultIdle
 	FaultPanic
 	FaultLate
+	FaultTorn
 	faultCount
 )
 
 var faultNames = [faultCount]string{
 	"", "preamble", "handshake", "version", "auth", "slow_handshake", "too_many_handshakes",
 	"kind", "flags", "too_large", "id", "control", "meta", "more", "message", "method",
-	"inflight", "subs", "credit", "slow", "idle", "panic", "late",
+	"inflight", "subs", "credit", "slow", "idle", "panic", "late", "torn",
 }
 
 func (f Fault) String() string { return faultNames[f] }

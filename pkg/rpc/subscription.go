@@ -1,6 +1,8 @@
 package rpc
 
 import (
+	"cmp"
+	"context"
 	"encoding/binary"
 	"math"
 )
@@ -12,7 +14,7 @@ type Subscription struct {
 	r      *Request // good until ended
 	id     uint32
 	policy Policy
-	wake   chan struct{} // for Block
+	wake   chan struct{} // for Block and Pull
 
 	// Guarded by c.mu.
 	accepted, ended bool
@@ -49,7 +51,7 @@ func (s *Subscription) Accept(body []byte) error {
 
 func (s *Subscription) accept(body []byte) error {
 	if s.over() {
-		return &Error{Status: Canceled}
+		return s.why()
 	}
 	if s.accepted {
 		return nil
@@ -66,8 +68,8 @@ func (s *Subscription) over() bool {
 }
 
 // Publish sends an update, or does what the method's Policy says. The body is copied.
-// key matters to Latest only. With Latest and Drop it never waits; with Block it
-// waits for credit. The error says that the subscription is over.
+// key matters to Latest only. With Latest, Drop and Pull it never waits; with Block it
+// waits for credit. Under Pull it drops as Drop does. The error says that the subscription is over.
 func (s *Subscription) Publish(key uint64, event uint16, body []byte) error {
 	for {
 		s.c.mu.Lock()
@@ -93,6 +95,76 @@ func (s *Subscription) Publish(key uint64, event uint16, body []byte) error {
 		case <-ctx.Done():
 		}
 	}
+}
+
+// Ready waits until an update may leave at once: the peer gave credit, and reads. The
+// error is ctx's, or says that the subscription is over. It is for the one goroutine
+// that sends; what Ready found holds until that one emits.
+func (s *Subscription) Ready(ctx context.Context) error {
+	for {
+		s.c.mu.Lock()
+		if s.over() {
+			err := s.why()
+			s.c.mu.Unlock()
+			return err
+		}
+		ready := s.ready()
+		var life context.Context
+		if !ready {
+			life = s.r.Context()
+		}
+		s.c.mu.Unlock()
+		if ready {
+			return nil
+		}
+		select {
+		case <-s.wake:
+		case <-life.Done():
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// why it is over. mu is held.
+func (s *Subscription) why() error {
+	status := Canceled
+	if !s.ended {
+		status = cmp.Or(Status(s.r.ended.Load()), status)
+	}
+	return &Error{Status: status}
+}
+
+// Emit sends an update after skipped ones that nobody will get, under Pull. It never
+// waits and copies body. Without credit nothing is sent and the error is
+// ResourceExhausted: ask Ready first.
+func (s *Subscription) Emit(skipped uint64, event uint16, body []byte) error {
+	s.c.mu.Lock()
+	err := s.emitNow(skipped, event, body)
+	kick := s.c.kick()
+	s.c.mu.Unlock()
+	if kick {
+		s.c.s.pool.flush(s.c)
+	}
+	return err
+}
+
+func (s *Subscription) emitNow(skipped uint64, event uint16, body []byte) error {
+	if s.policy != Pull {
+		return &Error{Status: FailedPrecondition, Message: "only under Pull"}
+	}
+	if s.over() {
+		return s.why()
+	}
+	if s.credit == 0 {
+		return &Error{Status: ResourceExhausted, Message: "no credit"}
+	}
+	if err := s.accept(nil); err != nil {
+		return err
+	}
+	s.seq += skipped + 1
+	s.emit(s.seq, event, body)
+	return nil
 }
 
 func (s *Subscription) offer(key uint64, event uint16, body []byte) bool {
