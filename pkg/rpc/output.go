@@ -1,0 +1,256 @@
+package rpc
+
+import (
+	"encoding/binary"
+	"errors"
+	"os"
+	"runtime"
+	"time"
+)
+
+// fewBytes of output are few enough that a writer yields first.
+const fewBytes = 1000
+
+// put sends the reader's output, with whatever else is pending. It is where reading
+// stops when the peer does not read.
+func (c *conn) put() {
+	c.submit() // first: writing may block, and others may wait for the key of a request
+	c.mu.Lock()
+	if !c.leaving && !c.broken {
+		c.pending = append(c.pending, c.out...)
+	}
+	idle := len(c.pending) == 0
+	c.mu.Unlock()
+	if cap(c.out) > 2*bigBuffer {
+		c.out = nil
+	}
+	c.out = c.out[:0]
+	if idle {
+		return
+	}
+	c.flush()
+	c.mu.Lock()
+	for len(c.pending) > c.s.cfg.MaxOutput/4 && !c.broken && !c.leaving {
+		c.wait()
+	}
+	c.mu.Unlock()
+}
+
+// finish answers r and forgets it.
+func (c *conn) finish(r *Request, out []byte, err error) {
+	c.s.wheel.remove(r)
+	kind, code := KindRsp, OK
+	var aux uint16
+	var e *Error
+	if err != nil {
+		kind, e = KindErr, r.failure(err)
+		code = e.Status
+	} else if len(out) < HeaderSize && r.sub == nil {
+		kind, e = KindErr, c.failure(r.m, errNoAnswer)
+	}
+	if e == nil && r.sub == nil && !r.notify {
+		out = c.sendParts(r, out)
+	}
+	c.mu.Lock()
+	if s := r.sub; s != nil {
+		aux = s.finish()
+		if s.accepted || e == nil {
+			kind = KindEnd
+		}
+		c.subs--
+		c.s.stats.subs.Add(-1)
+	}
+	if e != nil {
+		c.s.stats.failed.Add(1)
+	}
+	if !r.notify {
+		delete(c.open, r.ID)
+		c.append(kind, r.ID, code, aux, out, e)
+	}
+	r.mu.Lock()
+	if r.cancel != nil { // after the end is marked: a publisher that waits looks again
+		r.cancel(nil)
+	}
+	r.mu.Unlock()
+	c.running--
+	c.bytes -= len(r.keep)
+	c.s.stats.inflight.Add(-1)
+	if r.out = out; out == nil {
+		r.out = nil
+	}
+	kick := c.kick()
+	c.tell()
+	c.mu.Unlock()
+	c.s.release(r)
+	if kick {
+		c.s.pool.flush(c)
+	}
+}
+
+// append adds the frame that ends a request. mu is held.
+func (c *conn) append(k Kind, id uint32, code Status, aux uint16, out []byte, e *Error) {
+	if c.broken || c.leaving {
+		return
+	}
+	at := len(c.pending)
+	switch {
+	case e != nil:
+		c.pending = appendErrFrame(c.pending, k, id, e)
+		binary.LittleEndian.PutUint16(c.pending[at+10:], aux)
+	case k == KindEnd:
+		c.pending = appendHeader(c.pending, k, 0, 0, id, uint16(code), aux)
+	default:
+		putHeader(out, k, 0, len(out)-HeaderSize, id, uint16(code), aux)
+		c.pending = append(c.pending, out...)
+	}
+	c.bound()
+}
+
+// sendParts sends all but the last part of a long answer, each when there is room, so
+// that shorter ones get between them.
+func (c *conn) sendParts(r *Request, out []byte) []byte {
+	limit := min(chunk, c.limit)
+	body := out[HeaderSize:]
+	for len(body) > limit {
+		c.mu.Lock()
+		for len(c.pending) > 4*chunk && !c.broken && !c.leaving {
+			c.wait()
+		}
+		if !c.broken && !c.leaving {
+			c.pending = AppendFrame(c.pending, Frame{Kind: KindRsp, Flags: FlagMore, ID: r.ID, Body: body[:limit]})
+		}
+		kick := c.kick()
+		c.mu.Unlock()
+		if kick {
+			c.s.pool.flush(c)
+		}
+		body = body[limit:]
+	}
+	if len(body) == len(out)-HeaderSize {
+		return out
+	}
+	return append(out[:HeaderSize], body...)
+}
+
+// kick says whether the caller has to find somebody to write. mu is held.
+func (c *conn) kick() bool {
+	if len(c.pending) == 0 || c.kicked || c.writing || c.broken {
+		return false
+	}
+	c.kicked = true
+	return true
+}
+
+// bound ends the connection of a peer that lets output pile up. mu is held.
+func (c *conn) bound() {
+	if len(c.pending) > c.s.cfg.MaxOutput && !c.leaving {
+		c.s.stats.fault(FaultSlow)
+		c.pending = c.pending[:0]
+		c.goAway(&Error{Status: SlowConsumer, Message: "output over the limit"})
+		c.hangup = true
+		c.nc.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// goAway makes GOAWAY the last frame. mu is held.
+func (c *conn) goAway(e *Error) {
+	c.pending = appendGoAwayFrame(c.pending, c.lastID, e)
+	c.leaving = true
+	c.writeBy = time.Now().Add(lastWord)
+	c.nc.SetWriteDeadline(c.writeBy)
+	c.tell()
+}
+
+// flushSoon is the worker's way: others that are about to finish go first.
+func (c *conn) flushSoon() {
+	c.mu.Lock()
+	few := len(c.pending) < fewBytes
+	c.mu.Unlock()
+	if few {
+		runtime.Gosched()
+	}
+	c.mu.Lock()
+	c.kicked = false
+	c.tell()
+	c.mu.Unlock()
+	c.flush()
+}
+
+// flush writes until nothing is pending, unless somebody does already.
+func (c *conn) flush() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.writing {
+		return
+	}
+	c.writing = true
+	for len(c.pending) > 0 && !c.broken {
+		out := c.pending
+		c.pending, c.spare = c.spare[:0], nil
+		c.renew()
+		c.mu.Unlock()
+		_, err := c.nc.Write(out)
+		c.s.stats.writes.Add(1)
+		c.s.stats.bytesWritten.Add(uint64(len(out)))
+		c.mu.Lock()
+		if cap(out) <= 2*bigBuffer {
+			c.spare = out[:0]
+		}
+		if err != nil {
+			c.fail(err)
+		}
+		c.relieve()
+		c.tell()
+	}
+	c.writing = false
+	c.tell()
+}
+
+// renew moves the write deadline, after a quarter of it. mu is held.
+func (c *conn) renew() {
+	if c.leaving {
+		return
+	}
+	now := time.Now()
+	if c.writeBy.Sub(now) < c.s.cfg.Write*3/4 {
+		c.writeBy = now.Add(c.s.cfg.Write)
+		c.nc.SetWriteDeadline(c.writeBy)
+	}
+}
+
+// fail gives up writing. The reader learns it by the close. mu is held.
+func (c *conn) fail(err error) {
+	if errors.Is(err, os.ErrDeadlineExceeded) && !c.leaving {
+		c.s.stats.fault(FaultSlow)
+	}
+	c.broken = true
+	c.pending = nil
+	c.nc.Close()
+	c.cancel()
+}
+
+// relieve goes on with subscriptions that waited for the peer to read. mu is held.
+func (c *conn) relieve() {
+	if len(c.congested) == 0 || len(c.pending) > c.s.cfg.MaxOutput/4 {
+		return
+	}
+	again := c.congested
+	c.congested = nil
+	for _, s := range again {
+		s.waits = false
+		s.drain()
+		s.nudge()
+	}
+}
+
+func (c *conn) wait() {
+	c.waiting++
+	c.changed.Wait()
+	c.waiting--
+}
+
+func (c *conn) tell() {
+	if c.waiting > 0 {
+		c.changed.Broadcast()
+	}
+}
