@@ -1,18 +1,9 @@
 package client
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"iter"
-	"net/http"
-	"net/url"
-	"strconv"
-	"strings"
 	"time"
 
 	"tracker/pkg/geo"
@@ -93,43 +84,40 @@ type Probe struct {
 }
 
 // Status asks how the server is.
-func (c *Conn) Status(ctx context.Context) (Status, error) {
-	return ask[Status](ctx, c, http.MethodGet, "/v1/status", nil, nil)
-}
+func (c *Conn) Status(ctx context.Context) (Status, error) { return c.wire.status(ctx) }
 
 // Devices walks all devices whose names contain match, by ascending id; it asks for
 // a page at a time, as the walk comes to it.
 func (c *Conn) Devices(ctx context.Context, match string) iter.Seq2[Device, error] {
-	return func(yield func(Device, error) bool) {
-		q := url.Values{"limit": {"1000"}}
-		if match != "" {
-			q.Set("q", match)
-		}
-		for {
-			page, err := ask[struct {
-				Devices []Device `json:"devices"`
-				Next    string   `json:"next"`
-			}](ctx, c, http.MethodGet, "/v1/devices", q, nil)
+	return pages(func(after string) ([]Device, string, error) { return c.wire.devices(ctx, match, after) })
+}
+
+// pages walks all pages there are; next asks for the one behind a mark.
+func pages[T any](next func(after string) ([]T, string, error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for after := ""; ; {
+			page, behind, err := next(after)
 			if err != nil {
-				yield(Device{}, err)
+				var none T
+				yield(none, err)
 				return
 			}
-			for _, d := range page.Devices {
-				if !yield(d, nil) {
+			for i := range page {
+				if !yield(page[i], nil) {
 					return
 				}
 			}
-			if page.Next == "" {
+			if behind == "" {
 				return
 			}
-			q.Set("after", page.Next)
+			after = behind
 		}
 	}
 }
 
 // Enroll registers one device.
 func (c *Conn) Enroll(ctx context.Context, d NewDevice) (Enrolled, error) {
-	return ask[Enrolled](ctx, c, http.MethodPost, "/v1/devices", nil, d)
+	return c.wire.enroll(ctx, d)
 }
 
 // MaxBatch is how many devices one EnrollBatch takes.
@@ -138,43 +126,25 @@ const MaxBatch = 10_000
 // EnrollBatch registers up to MaxBatch devices, all or none, and returns them in the
 // order asked.
 func (c *Conn) EnrollBatch(ctx context.Context, ds []NewDevice) ([]Enrolled, error) {
-	order := struct {
-		Devices []NewDevice `json:"devices"`
-	}{ds}
-	reply, err := ask[struct {
-		Devices []Enrolled `json:"devices"`
-	}](ctx, c, http.MethodPost, "/v1/devices:batch", nil, order)
+	done, err := c.wire.enrollBatch(ctx, ds)
 	if err != nil {
 		return nil, err
 	}
-	if len(reply.Devices) != len(ds) {
-		return nil, fmt.Errorf("the server enrolled %d devices of %d", len(reply.Devices), len(ds))
+	if len(done) != len(ds) {
+		return nil, fmt.Errorf("the server enrolled %d devices of %d", len(done), len(ds))
 	}
-	return reply.Devices, nil
-}
-
-func devicePath(ref, verb string) string {
-	p := "/v1/devices/" + url.PathEscape(ref)
-	if verb != "" {
-		p += "/" + verb
-	}
-	return p
+	return done, nil
 }
 
 // Device asks for one device. Here and below, ref is an id or a name.
 func (c *Conn) Device(ctx context.Context, ref string) (Device, error) {
-	return onDevice[Device](ctx, c, http.MethodGet, ref, "", nil)
-}
-
-// onDevice asks about one device; an empty ref would ask about all of them.
-func onDevice[T any](ctx context.Context, c *Conn, method, ref, verb string, body any) (T, error) {
 	if err := checkRef(ref); err != nil {
-		var none T
-		return none, err
+		return Device{}, err
 	}
-	return ask[T](ctx, c, method, devicePath(ref, verb), nil, body)
+	return c.wire.device(ctx, ref)
 }
 
+// checkRef stops an empty ref, which in a path would mean all devices.
 func checkRef(ref string) error {
 	if ref == "" {
 		return fmt.Errorf("device %q: want an id or a name: %w", ref, track.ErrInvalid)
@@ -184,10 +154,10 @@ func checkRef(ref string) error {
 
 // Rename gives a device another name.
 func (c *Conn) Rename(ctx context.Context, ref, name string) (Device, error) {
-	order := struct {
-		Name string `json:"name"`
-	}{name}
-	return onDevice[Device](ctx, c, http.MethodPatch, ref, "", order)
+	if err := checkRef(ref); err != nil {
+		return Device{}, err
+	}
+	return c.wire.rename(ctx, ref, name)
 }
 
 // Revoke ends a device: its keys are gone, its history stays.
@@ -195,17 +165,23 @@ func (c *Conn) Revoke(ctx context.Context, ref string) error {
 	if err := checkRef(ref); err != nil {
 		return err
 	}
-	return c.call(ctx, http.MethodDelete, devicePath(ref, ""), nil, nil, nil)
+	return c.wire.revoke(ctx, ref)
 }
 
 // Rotate gives a device a new key; the old one stays good for a grace time.
 func (c *Conn) Rotate(ctx context.Context, ref string) (Enrolled, error) {
-	return onDevice[Enrolled](ctx, c, http.MethodPost, ref, "rotate", nil)
+	if err := checkRef(ref); err != nil {
+		return Enrolled{}, err
+	}
+	return c.wire.rotate(ctx, ref)
 }
 
 // ResetFloor recovers a device whose clock once ran ahead.
 func (c *Conn) ResetFloor(ctx context.Context, ref string) (Device, error) {
-	return onDevice[Device](ctx, c, http.MethodPost, ref, "reset-floor", nil)
+	if err := checkRef(ref); err != nil {
+		return Device{}, err
+	}
+	return c.wire.resetFloor(ctx, ref)
 }
 
 // Area is what to look at: some devices, a box, or, the zero value, everything.
@@ -214,43 +190,9 @@ type Area struct {
 	Box     *geo.Box
 }
 
-func boxText(b geo.Box) string {
-	return formatFloat(float64(b.South)/geo.E7) + "," + formatFloat(float64(b.West)/geo.E7) + "," +
-		formatFloat(float64(b.North)/geo.E7) + "," + formatFloat(float64(b.East)/geo.E7)
-}
-
 // Positions walks the latest fix of each device in the area.
 func (c *Conn) Positions(ctx context.Context, a Area) iter.Seq2[Fix, error] {
-	q := url.Values{"limit": {"10000"}}
-	if a.Box != nil {
-		q.Set("bbox", boxText(*a.Box))
-	}
-	if len(a.Devices) > 0 {
-		q["device"] = a.Devices
-	}
-	return func(yield func(Fix, error) bool) {
-		for {
-			page, err := ask[fixPage](ctx, c, http.MethodGet, "/v1/positions", q, nil)
-			if err != nil {
-				yield(Fix{}, err)
-				return
-			}
-			for i := range page.Fixes {
-				if !yield(page.Fixes[i], nil) {
-					return
-				}
-			}
-			if page.Next == "" {
-				return
-			}
-			q.Set("after", page.Next)
-		}
-	}
-}
-
-type fixPage struct {
-	Fixes []Fix  `json:"fixes"`
-	Next  string `json:"next"`
+	return pages(func(after string) ([]Fix, string, error) { return c.wire.positions(ctx, a, after) })
 }
 
 // Hit is a device near a place.
@@ -262,17 +204,7 @@ type Hit struct {
 
 // Near lists up to limit devices within a distance of a place, nearest first.
 func (c *Conn) Near(ctx context.Context, at geo.Point, within geo.Meters, limit int) ([]Hit, error) {
-	q := url.Values{
-		"at":     {formatFloat(at.LatDeg()) + "," + formatFloat(at.LonDeg())},
-		"within": {formatFloat(float64(within))},
-	}
-	if limit > 0 {
-		q.Set("limit", strconv.Itoa(limit))
-	}
-	reply, err := ask[struct {
-		Hits []Hit `json:"hits"`
-	}](ctx, c, http.MethodGet, "/v1/near", q, nil)
-	return reply.Hits, err
+	return c.wire.near(ctx, at, within, limit)
 }
 
 // HistoryQuery asks where one device was. Zero times are open ends.
@@ -286,71 +218,12 @@ type HistoryQuery struct {
 // History walks what was kept of a device, by the time of the fixes. The server sends
 // as fast as the walk goes; nothing piles up on either side. An error ends the walk.
 func (c *Conn) History(ctx context.Context, hq HistoryQuery) iter.Seq2[Fix, error] {
-	q := url.Values{}
-	if !hq.From.IsZero() {
-		q.Set("from", hq.From.UTC().Format(time.RFC3339Nano))
-	}
-	if !hq.To.IsZero() {
-		q.Set("to", hq.To.UTC().Format(time.RFC3339Nano))
-	}
-	if hq.Limit > 0 {
-		q.Set("limit", strconv.Itoa(hq.Limit))
-	}
-	if hq.Heartbeats {
-		q.Set("heartbeats", "1")
-	}
 	return func(yield func(Fix, error) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel() // hangs up if the walk ends early
-		if hq.Device == "" {
-			yield(Fix{}, fmt.Errorf("device %q: want an id or a name: %w", hq.Device, track.ErrInvalid))
-			return
-		}
-		resp, err := c.send(ctx, http.MethodGet, "/v1/history/"+url.PathEscape(hq.Device), q, nil, "application/x-ndjson")
-		if err != nil {
+		if err := checkRef(hq.Device); err != nil {
 			yield(Fix{}, err)
 			return
 		}
-		defer resp.Body.Close()
-		if ct := resp.Header.Get("Content-Type"); !strings.HasPrefix(ct, "application/x-ndjson") {
-			yield(Fix{}, fmt.Errorf("the answer of %s is %q, not a history", c.base.Host, ct))
-			return
-		}
-		c.lines(ctx, resp.Body, yield)
-	}
-}
-
-// lines reads fixes one a line. A server that fails in the middle says so in the last
-// line, since the status was long sent.
-func (c *Conn) lines(ctx context.Context, body io.Reader, yield func(Fix, error) bool) {
-	r := bufio.NewReaderSize(body, 64<<10)
-	var d fixReader
-	d.remember()
-	for {
-		line, err := r.ReadSlice('\n')
-		if errors.Is(err, io.EOF) && len(line) == 0 {
-			return
-		}
-		if err != nil {
-			yield(Fix{}, c.lineError(ctx, err))
-			return
-		}
-		if bytes.HasPrefix(line, []byte(`{"error"`)) {
-			var p problem
-			_ = json.Unmarshal(line, &p)
-			yield(Fix{}, p.asError(http.StatusOK))
-			return
-		}
-		var f Fix
-		d.reset(line)
-		d.fix(&f)
-		if err := d.end(); err != nil {
-			yield(Fix{}, fmt.Errorf("history of %s: %w", c.base.Host, err))
-			return
-		}
-		if !yield(f, nil) {
-			return
-		}
+		c.wire.history(ctx, hq, yield)
 	}
 }
 
@@ -364,32 +237,13 @@ type Token struct {
 }
 
 // Tokens lists the tokens, oldest first.
-func (c *Conn) Tokens(ctx context.Context) ([]Token, error) {
-	reply, err := ask[struct {
-		Tokens []Token `json:"tokens"`
-	}](ctx, c, http.MethodGet, "/v1/tokens", nil, nil)
-	return reply.Tokens, err
-}
+func (c *Conn) Tokens(ctx context.Context) ([]Token, error) { return c.wire.tokens(ctx) }
 
 // CreateToken makes a token and returns its secret, which is told this once. A ttl of
 // 0 lives until it is revoked.
 func (c *Conn) CreateToken(ctx context.Context, name, role string, ttl time.Duration) (Token, string, error) {
-	order := struct {
-		Name string `json:"name"`
-		Role string `json:"role"`
-		TTL  string `json:"ttl,omitempty"`
-	}{Name: name, Role: role}
-	if ttl != 0 {
-		order.TTL = ttl.String()
-	}
-	reply, err := ask[struct {
-		Token
-		Secret string `json:"token"`
-	}](ctx, c, http.MethodPost, "/v1/tokens", nil, order)
-	return reply.Token, reply.Secret, err
+	return c.wire.createToken(ctx, name, role, ttl)
 }
 
 // RevokeToken ends a token and every connection that it opened.
-func (c *Conn) RevokeToken(ctx context.Context, id string) error {
-	return c.call(ctx, http.MethodDelete, "/v1/tokens/"+url.PathEscape(id), nil, nil, nil)
-}
+func (c *Conn) RevokeToken(ctx context.Context, id string) error { return c.wire.revokeToken(ctx, id) }

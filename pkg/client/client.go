@@ -12,17 +12,12 @@
 package client
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"tracker/pkg/track"
@@ -47,12 +42,9 @@ const DefaultPort = "4810"
 
 // Conn speaks to one server.
 type Conn struct {
-	cfg    Config
-	base   url.URL // scheme and host
-	guess  bool    // the scheme is our guess, and may turn out to be wrong
-	secure atomic.Bool
-	dial   *dialer
-	http   *http.Client
+	cfg  Config
+	line *dialer
+	wire transport
 }
 
 // Dial checks cfg and makes a Conn. It sends nothing: the first call does.
@@ -71,43 +63,15 @@ func Dial(cfg Config) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{cfg: cfg, base: base, dial: d, guess: !strings.Contains(cfg.Server, "://")}
-	c.secure.Store(base.Scheme == "https")
-	c.http = &http.Client{
-		Transport: &http.Transport{
-			DialContext:         d.plain,
-			DialTLSContext:      d.secure,
-			DisableCompression:  true,
-			MaxIdleConnsPerHost: 4,
-			IdleConnTimeout:     30 * time.Second,
-
-			ExpectContinueTimeout: 2 * time.Second,
-		},
-		// A redirect would carry the token to another place.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	return c, nil
-}
-
-func (c *Conn) scheme() string {
-	if c.secure.Load() {
-		return "https"
-	}
-	return "http"
-}
-
-// mustSecure tells whether a refusal was that of a port that speaks only TLS, when
-// plain text was our own guess: then the same question is worth asking again.
-func (c *Conn) mustSecure(refusal error) bool {
-	var e *Error
-	return errors.As(refusal, &e) && e.plainOnTLS && c.guess && c.secure.CompareAndSwap(false, true)
+	d.guess = !strings.Contains(cfg.Server, "://")
+	return &Conn{cfg: cfg, line: d, wire: newHTTP(cfg, d)}, nil
 }
 
 // Server is the address that the Conn speaks to, as HOST:PORT.
-func (c *Conn) Server() string { return c.base.Host }
+func (c *Conn) Server() string { return c.line.server }
 
 // CloseIdle closes the connections that no call is using.
-func (c *Conn) CloseIdle() { c.http.CloseIdleConnections() }
+func (c *Conn) CloseIdle() { c.wire.closeIdle() }
 
 // parseServer reads what a person typed for a server.
 func parseServer(s string) (url.URL, error) {
@@ -201,151 +165,3 @@ type unreachable struct {
 func (u *unreachable) Error() string        { return fmt.Sprintf("cannot reach %s: %v", u.server, u.err) }
 func (u *unreachable) Unwrap() error        { return u.err }
 func (u *unreachable) Is(target error) bool { return target == ErrUnreachable }
-
-// lineError turns what net and net/http say into words that end where a person can
-// do something.
-func (c *Conn) lineError(ctx context.Context, err error) error {
-	var op *url.Error
-	if errors.As(err, &op) {
-		err = op.Err
-	}
-	if ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
-		return context.Canceled
-	}
-	if errors.Is(err, ErrUntrusted) {
-		return err
-	}
-	var dialing *net.OpError
-	switch {
-	case errors.As(err, &dialing) && dialing.Op == "dial":
-		err = dialing.Err
-	case errors.Is(err, context.DeadlineExceeded):
-		err = errors.New("no answer in time")
-	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
-		err = errors.New("it hung up")
-	case strings.Contains(err.Error(), "HTTP response to HTTPS client"), strings.Contains(err.Error(), "first record does not look like a TLS handshake"):
-		err = fmt.Errorf("it does not speak TLS; try http://%s", c.base.Host)
-	}
-	var sys interface{ Unwrap() error }
-	if errors.As(err, &sys) && strings.HasPrefix(err.Error(), "connect: ") {
-		err = sys.Unwrap()
-	}
-	return &unreachable{server: c.base.Host, err: err}
-}
-
-// askFirst is the size of a body, in bytes, above which a client asks whether to send
-// it.
-const askFirst = 16 << 10
-
-// maxReply bounds what one answer that is not a stream may weigh.
-const maxReply = 64 << 20
-
-// call asks one question: body and reply are JSON, either may be nil.
-func (c *Conn) call(ctx context.Context, method, path string, query url.Values, body, reply any) error {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
-	defer cancel()
-	resp, err := c.send(ctx, method, path, query, body, "application/json")
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, maxReply+1))
-	if err != nil {
-		return c.lineError(ctx, err)
-	}
-	if len(b) > maxReply {
-		return fmt.Errorf("the answer of %s is larger than %d MiB", c.base.Host, maxReply>>20)
-	}
-	if reply == nil {
-		return nil
-	}
-	if err := json.Unmarshal(b, reply); err != nil {
-		return fmt.Errorf("the answer of %s is not what was expected: %v (is it a tracker server?)", c.base.Host, err)
-	}
-	return nil
-}
-
-// ask is call with a reply of its own.
-func ask[T any](ctx context.Context, c *Conn, method, path string, query url.Values, body any) (T, error) {
-	var reply T
-	err := c.call(ctx, method, path, query, body, &reply)
-	return reply, err
-}
-
-// send asks and returns an answer that is a success; the caller closes its body.
-func (c *Conn) send(ctx context.Context, method, path string, query url.Values, body any, accept string) (*http.Response, error) {
-	resp, err := c.sendOnce(ctx, method, path, query, body, accept)
-	if err != nil && c.mustSecure(err) {
-		return c.sendOnce(ctx, method, path, query, body, accept)
-	}
-	return resp, err
-}
-
-func (c *Conn) sendOnce(ctx context.Context, method, path string, query url.Values, body any, accept string) (*http.Response, error) {
-	var r io.Reader
-	if body != nil {
-		b, err := json.Marshal(body)
-		if err != nil {
-			return nil, err
-		}
-		r = bytes.NewReader(b)
-	}
-	u := c.scheme() + "://" + c.base.Host + path
-	if len(query) > 0 {
-		u += "?" + query.Encode()
-	}
-	req, err := http.NewRequestWithContext(ctx, method, u, r)
-	if err != nil {
-		return nil, err
-	}
-	c.setHeaders(req.Header)
-	req.Header.Set("Accept", accept)
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	if req.ContentLength > askFirst {
-		req.Header.Set("Expect", "100-continue") // a refusal then comes before all of it was sent
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return nil, c.lineError(ctx, err)
-	}
-	if resp.StatusCode/100 == 2 {
-		return resp, nil
-	}
-	defer resp.Body.Close()
-	return nil, readError(resp.StatusCode, resp.Body)
-}
-
-func (c *Conn) setHeaders(h http.Header) {
-	if c.cfg.Token != "" {
-		h.Set("Authorization", "Bearer "+c.cfg.Token)
-	}
-	h.Set("User-Agent", c.cfg.UserAgent)
-}
-
-// problem is how every error looks on every wire of the API.
-type problem struct {
-	Error struct {
-		Code    string `json:"code"`
-		Message string `json:"message"`
-		Hint    string `json:"hint"`
-		Request string `json:"request"`
-	} `json:"error"`
-}
-
-func (p *problem) asError(status int) *Error {
-	return &Error{Status: status, Code: p.Error.Code, Message: p.Error.Message, Hint: p.Error.Hint, Request: p.Error.Request}
-}
-
-func readError(status int, body io.Reader) error {
-	var p problem
-	b, _ := io.ReadAll(io.LimitReader(body, 64<<10))
-	_ = json.Unmarshal(b, &p) // a proxy in between may answer in its own words
-	e := p.asError(status)
-	e.plainOnTLS = status == http.StatusBadRequest && bytes.HasPrefix(b, []byte("this port speaks TLS"))
-	if e.plainOnTLS {
-		e.Message, e.Hint = "this port speaks TLS only", "put https:// before the server's address"
-	}
-	return e
-}

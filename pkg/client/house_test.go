@@ -384,8 +384,8 @@ func TestWatchComesBackByItself(t *testing.T) {
 	v.until(func(e Event) bool { return e.Kind == Fixes })
 
 	// The line is cut: what came meanwhile follows, and nothing is repeated.
-	_ = v.w.connected().c.(*net.TCPConn).SetLinger(0)
-	_ = v.w.connected().c.Close()
+	_ = v.w.connected().(*jsonFeed).sock.c.(*net.TCPConn).SetLinger(0)
+	_ = v.w.connected().(*jsonFeed).sock.c.Close()
 	h.apply(of(testFix(2), e))
 	if ev := v.until(func(e Event) bool { return e.Kind == Disconnected }); ev.Err == nil || ev.RetryIn <= 0 {
 		t.Errorf("got %+v", ev)

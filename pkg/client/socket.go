@@ -50,28 +50,27 @@ func (c *closedError) Error() string {
 }
 
 // openSocket connects to /v1/stream.
-func (c *Conn) openSocket(ctx context.Context) (*socket, error) {
+func (c *overHTTP) openSocket(ctx context.Context) (*socket, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
 	h := http.Header{}
 	c.setHeaders(h)
-	scheme := c.scheme()
 	var refused error
 	d := ws.Dialer{
 		ReadBufferSize: 16 << 10,
 		Header:         ws.HandshakeHeaderHTTP(h),
-		NetDial:        func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial.open(ctx, scheme) },
+		NetDial:        func(ctx context.Context, _, _ string) (net.Conn, error) { return c.line.open(ctx) },
 		OnStatusError:  func(status int, _ []byte, resp io.Reader) { refused = c.refusal(status, resp) },
 	}
-	conn, r, _, err := d.Dial(ctx, "ws://"+c.base.Host+"/v1/stream")
+	conn, r, _, err := d.Dial(ctx, "ws://"+c.line.server+"/v1/stream")
 	if refused != nil {
-		if c.mustSecure(refused) {
+		if c.line.mustSecure(refused) {
 			return c.openSocket(ctx)
 		}
 		return nil, refused
 	}
 	if err != nil {
-		return nil, c.lineError(ctx, err)
+		return nil, c.line.lineError(ctx, err)
 	}
 	if r == nil {
 		r = bufio.NewReaderSize(conn, 16<<10)
@@ -80,7 +79,7 @@ func (c *Conn) openSocket(ctx context.Context) (*socket, error) {
 }
 
 // refusal reads the answer to a handshake that failed.
-func (c *Conn) refusal(status int, resp io.Reader) error {
+func (c *overHTTP) refusal(status int, resp io.Reader) error {
 	r, err := http.ReadResponse(bufio.NewReader(resp), nil)
 	if err != nil {
 		return &Error{Status: status}

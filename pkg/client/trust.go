@@ -2,20 +2,15 @@ package client
 
 import (
 	"bufio"
-	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
-	"time"
 
 	"tracker/pkg/track"
 )
@@ -41,73 +36,6 @@ type TLSConfig struct {
 
 // ErrUntrusted says that whoever answered is not the server that was meant.
 var ErrUntrusted = errors.New("the server is not the one that is known")
-
-// dialer opens the connections to one server, for HTTP and for WebSockets alike.
-type dialer struct {
-	cfg    TLSConfig
-	server string // HOST:PORT
-	host   string
-	roots  *x509.CertPool // nil = the system's
-	net    net.Dialer
-	mu     sync.Mutex // one decision about a new server at a time
-}
-
-func newDialer(base url.URL, cfg TLSConfig) (*dialer, error) {
-	d := &dialer{cfg: cfg, server: base.Host, host: base.Hostname(), net: net.Dialer{Timeout: 10 * time.Second}}
-	if cfg.Fingerprint != "" {
-		if _, err := parseFingerprint(cfg.Fingerprint); err != nil {
-			return nil, err
-		}
-	}
-	if cfg.CAFile != "" {
-		pem, err := os.ReadFile(cfg.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("read authorities: %w", err)
-		}
-		d.roots = x509.NewCertPool()
-		if !d.roots.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("authorities %q: no PEM certificate in it: %w", cfg.CAFile, track.ErrInvalid)
-		}
-	}
-	return d, nil
-}
-
-func (d *dialer) plain(ctx context.Context, network, addr string) (net.Conn, error) {
-	return d.net.DialContext(ctx, network, addr)
-}
-
-// secure opens a TLS connection. Who answered is judged after the handshake, when it
-// has shown that it holds the key of its certificate.
-func (d *dialer) secure(ctx context.Context, network, addr string) (net.Conn, error) {
-	raw, err := d.net.DialContext(ctx, network, addr)
-	if err != nil {
-		return nil, err
-	}
-	c := tls.Client(raw, &tls.Config{
-		ServerName:         d.host,
-		MinVersion:         tls.VersionTLS12,
-		InsecureSkipVerify: true, // judge does it, below
-	})
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	err = c.HandshakeContext(ctx)
-	if err == nil {
-		err = d.judge(c.ConnectionState())
-	}
-	if err != nil {
-		_ = raw.Close()
-		return nil, err
-	}
-	return c, nil
-}
-
-// open is plain or secure, by the scheme of the server's address.
-func (d *dialer) open(ctx context.Context, scheme string) (net.Conn, error) {
-	if scheme == "https" {
-		return d.secure(ctx, "tcp", d.server)
-	}
-	return d.plain(ctx, "tcp", d.server)
-}
 
 func (d *dialer) judge(cs tls.ConnectionState) error {
 	got := FingerprintOf(cs.PeerCertificates[0].Raw)

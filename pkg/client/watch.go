@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -11,9 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gobwas/ws"
-
-	"tracker/pkg/geo"
 	"tracker/pkg/track"
 )
 
@@ -75,14 +71,15 @@ type Watch struct {
 	moving sync.Mutex // held while a request for an area is on its way out
 
 	mu        sync.Mutex
-	sock      *socket // nil while there is no connection
-	area      Area    // what was asked for last
-	confirmed Area    // what the server said yes to
-	moved     bool    // asked for after the last yes: what is known of the stream is of another area
+	feed      feed   // nil while there is no connection
+	area      Area   // what was asked for last
+	asked     []Area // on this connection and not answered yet, in this order
+	confirmed Area   // what the server said yes to last
+	moved     bool   // area is not the confirmed one: what is known of the stream is of another
+	moves     int    // calls of Move
 	closed    bool
 
 	// Below belongs to the goroutine of Next.
-	dec      fixReader
 	f        frame
 	stream   uint64
 	epoch    string
@@ -93,14 +90,10 @@ type Watch struct {
 	goodbye  error // what the server said before it closed
 }
 
-// watchID is the number of the one watch on the connection.
-const watchID = 1
-
 // Watch connects and begins to watch. It returns an error if that does not work the
 // first time; after that, only a refusal ends a watch early. The watch ends with ctx.
 func (c *Conn) Watch(ctx context.Context, area Area) (*Watch, error) {
 	w := &Watch{conn: c, ctx: ctx, area: area}
-	w.dec.remember()
 	w.stop = context.AfterFunc(ctx, w.hangUp)
 	if err := w.connect(); err != nil {
 		w.Close()
@@ -121,11 +114,11 @@ func (w *Watch) Close() {
 // hangUp closes the connection, which wakes a Next that reads from it.
 func (w *Watch) hangUp() {
 	w.mu.Lock()
-	s := w.sock
-	w.sock = nil
+	f := w.feed
+	w.feed = nil
 	w.mu.Unlock()
-	if s != nil {
-		s.close()
+	if f != nil {
+		f.close()
 	}
 }
 
@@ -135,39 +128,22 @@ func (w *Watch) Move(area Area) error {
 	w.moving.Lock()
 	defer w.moving.Unlock()
 	w.mu.Lock()
-	sock, closed := w.sock, w.closed
+	f, closed := w.feed, w.closed
 	w.area, w.moved = area, true
+	w.moves++
+	if f != nil {
+		w.asked = append(w.asked, area)
+	}
 	w.mu.Unlock()
 	if closed {
 		return fmt.Errorf("watch: %w", track.ErrClosed)
 	}
-	if sock != nil {
-		// An error here is found by Next, which connects again and begins with area.
-		_ = sock.write(ws.OpText, watchMessage("area", area, "", 0))
+	if f != nil {
+		// A line that is broken is found by Next, which connects again and begins
+		// with area.
+		f.move(area)
 	}
 	return nil
-}
-
-// watchMessage is the request for an area.
-func watchMessage(op string, a Area, epoch string, seq uint64) []byte {
-	m := struct {
-		Op      string      `json:"op"`
-		ID      int         `json:"id"`
-		All     bool        `json:"all,omitempty"`
-		Devices []string    `json:"devices,omitempty"`
-		BBox    *[4]float64 `json:"bbox,omitempty"`
-		Epoch   string      `json:"epoch,omitempty"`
-		Seq     uint64      `json:"seq,omitempty"`
-	}{Op: op, ID: watchID, Devices: a.Devices, Epoch: epoch, Seq: seq}
-	switch {
-	case a.Box != nil:
-		b := a.Box
-		m.BBox = &[4]float64{float64(b.South) / geo.E7, float64(b.West) / geo.E7, float64(b.North) / geo.E7, float64(b.East) / geo.E7}
-	case len(a.Devices) == 0:
-		m.All = true
-	}
-	text, _ := json.Marshal(m) // numbers and strings always marshal
-	return text
 }
 
 // Events walks Next until it fails.
@@ -189,14 +165,14 @@ func (w *Watch) Next() (Event, error) {
 		if err := w.over(); err != nil {
 			return Event{}, err
 		}
-		sock := w.connected()
-		if sock == nil {
+		f := w.connected()
+		if f == nil {
 			if e, again, err := w.reconnect(); err != nil || !again {
 				return e, err
 			}
 			continue
 		}
-		e, ok, err := w.receive(sock)
+		e, ok, err := w.receive(f)
 		if err != nil {
 			if e, err = w.broken(err); err != nil {
 				return Event{}, err
@@ -221,44 +197,56 @@ func (w *Watch) over() error {
 	return nil
 }
 
-func (w *Watch) connected() *socket {
+func (w *Watch) connected() feed {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.sock
+	return w.feed
 }
 
-// connect opens a socket and asks for the area, from where the watch stood if that is
-// known.
+// connect asks for the area, from where the watch stood if that is known.
 func (w *Watch) connect() error {
-	sock, err := w.conn.openSocket(w.ctx)
+	area, from, moves := w.request()
+	f, err := w.conn.wire.watch(w.ctx, area, from)
 	if err != nil {
 		return err
 	}
 	w.moving.Lock()
 	defer w.moving.Unlock()
-	if err := sock.write(ws.OpText, w.firstRequest()); err != nil {
-		sock.close()
-		return w.conn.lineError(w.ctx, err)
-	}
 	w.stream, w.goodbye = 0, nil
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed || w.ctx.Err() != nil {
-		sock.close()
+	area, late, ok := w.begin(f, area, moves)
+	if !ok {
+		f.close()
 		return fmt.Errorf("watch: %w", track.ErrClosed)
 	}
-	w.sock = sock
+	if late {
+		f.move(area)
+	}
 	return nil
 }
 
-func (w *Watch) firstRequest() []byte {
+// request is what to ask for, and after how many moves that was so.
+func (w *Watch) request() (a Area, from mark, moves int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	epoch, seq := w.epoch, w.seq
-	if !w.complete || w.moved {
-		epoch, seq = "", 0
+	if w.complete && !w.moved {
+		from = mark{w.epoch, w.seq}
 	}
-	return watchMessage("watch", w.area, epoch, seq)
+	return w.area, from, w.moves
+}
+
+// begin takes a feed of an area into use. late tells that the watch was moved while it
+// was asked for, and area then where to. Not ok: the watch is over.
+func (w *Watch) begin(f feed, a Area, moves int) (area Area, late, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed || w.ctx.Err() != nil {
+		return a, false, false
+	}
+	w.feed, w.asked = f, append(w.asked[:0], a)
+	if late = w.moves != moves; late {
+		w.asked = append(w.asked, w.area)
+	}
+	return w.area, late, true
 }
 
 // reconnect waits until it is time and tries. again is true if it worked.
@@ -287,7 +275,7 @@ func (w *Watch) broken(err error) (Event, error) {
 		why = err
 	}
 	if !errors.Is(why, ErrUnreachable) {
-		why = w.conn.lineError(w.ctx, why)
+		why = w.conn.line.lineError(w.ctx, why)
 	}
 	w.goodbye = nil
 	wait := w.backoff()
@@ -317,21 +305,10 @@ func final(err error) bool {
 	return errors.Is(err, ErrUntrusted) || errors.Is(err, track.ErrDenied)
 }
 
-// closeToken is the close code of a token that ended.
-const closeToken ws.StatusCode = 4401
-
 // receive reads one message; ok tells whether it makes an event.
-func (w *Watch) receive(s *socket) (e Event, ok bool, err error) {
-	msg, err := s.read()
-	if err != nil {
-		var closed *closedError
-		if errors.As(err, &closed) && closed.code == closeToken {
-			err = &Error{Status: 401, Code: "unauthenticated", Message: closed.Error()}
-		}
+func (w *Watch) receive(f feed) (e Event, ok bool, err error) {
+	if err := f.next(&w.f); err != nil {
 		return Event{}, false, err
-	}
-	if err := w.f.decode(&w.dec, msg); err != nil {
-		return Event{}, false, fmt.Errorf("message of the server: %w", err)
 	}
 	return w.handle()
 }
@@ -347,9 +324,7 @@ func (w *Watch) handle() (e Event, ok bool, err error) {
 			refusal.Status = 400 // the watch itself: final
 			return Event{}, false, refusal
 		}
-		w.mu.Lock()
-		w.area = w.confirmed
-		w.mu.Unlock()
+		w.answered(false)
 		return Event{Kind: Refused, Err: refusal}, true, nil
 	case "goodbye":
 		w.goodbye = errors.New(f.reason)
@@ -370,10 +345,24 @@ func (w *Watch) watching() (Event, bool, error) {
 		w.complete = false
 	}
 	w.stream, w.epoch = w.f.stream, w.f.epoch
-	w.mu.Lock()
-	w.confirmed, w.moved = w.area, false
-	w.mu.Unlock()
+	w.answered(true)
 	return Event{Kind: Resumed}, resumed, nil
+}
+
+// answered books the answer to the oldest question.
+func (w *Watch) answered(yes bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.asked) == 0 {
+		return // to a question that nobody asked
+	}
+	if yes {
+		w.confirmed = w.asked[0]
+	}
+	w.asked = w.asked[1:]
+	if len(w.asked) == 0 {
+		w.area, w.moved = w.confirmed, false
+	}
 }
 
 // advance checks the numbers of a frame and makes an event of it.
@@ -397,7 +386,9 @@ func (w *Watch) advance() (Event, bool, error) {
 	return e, true, nil
 }
 
-// frame is one message of the server.
+// frame is one message of the server: "watching" answers the request for an area,
+// "error" refuses it, "snapshot", "fixes" and "resync" are of a stream, "goodbye" comes
+// before the server closes.
 type frame struct {
 	kind    string
 	id      uint64
@@ -413,82 +404,4 @@ type frame struct {
 	left    []track.DeviceID
 	problem problem
 	reason  string
-}
-
-// decode reads a message and reuses the memory of the one before.
-func (f *frame) decode(d *fixReader, msg []byte) error {
-	*f = frame{fixes: f.fixes[:0], left: f.left[:0]}
-	d.reset(msg)
-	d.open('{')
-	for first := true; d.more(first, '}'); first = false {
-		f.member(d, d.key())
-	}
-	if err := d.end(); err != nil {
-		return err
-	}
-	if f.kind == "" {
-		return errors.New("a message without a type")
-	}
-	return nil
-}
-
-func (f *frame) member(d *fixReader, key []byte) {
-	switch string(key) {
-	case "type":
-		f.kind = d.intern(d.str())
-	case "id":
-		f.id = uint64(d.scaled(0, 1<<53))
-	case "stream":
-		f.stream = d.uint()
-	case "epoch":
-		f.epoch = d.intern(d.str())
-	case "seq":
-		f.seq = d.uint()
-	case "n":
-		f.n = d.uint()
-	case "skipped":
-		f.skipped = d.uint()
-	case "fresh":
-		f.fresh = d.bool()
-	case "more":
-		f.more = d.bool()
-	case "resumed":
-		f.resumed = d.bool()
-	case "reason":
-		f.reason = string(d.str())
-	case "fixes":
-		d.open('[')
-		for first := true; d.scan.more(first, ']'); first = false {
-			f.fixes = append(f.fixes, Fix{})
-			d.fix(&f.fixes[len(f.fixes)-1])
-		}
-	case "left":
-		d.open('[')
-		for first := true; d.scan.more(first, ']'); first = false {
-			f.left = append(f.left, d.device())
-		}
-	case "error":
-		f.error(d)
-	default:
-		d.skip()
-	}
-}
-
-func (f *frame) error(d *fixReader) {
-	p := &f.problem.Error
-	d.open('{')
-	for first := true; d.more(first, '}'); first = false {
-		switch string(d.key()) {
-		case "code":
-			p.Code = string(d.str())
-		case "message":
-			p.Message = string(d.str())
-		case "hint":
-			p.Hint = string(d.str())
-		case "request":
-			p.Request = string(d.str())
-		default:
-			d.skip()
-		}
-	}
 }
