@@ -7,19 +7,19 @@ import (
 	"strconv"
 )
 
-// / Why a request failed, where the general statuses say too little. Values are those
-// / of the wire.
+// Why a request failed, where the general statuses say too little. Values are those
+// of the wire.
 type AppError uint16
 
 const (
-	/// The connection has as many watches as it may.
+	// The connection has as many watches as it may.
 	AppErrorTooManyWatches AppError = 256
-	/// The device was revoked.
+	// The device was revoked.
 	AppErrorDeviceRevoked AppError = 257
-	/// A fix lies more than two minutes in the future: the clock of the device is wrong.
+	// A fix lies more than two minutes in the future: the clock of the device is wrong.
 	AppErrorClockAhead AppError = 258
-	/// The time of the device's proof is too far from the server's. The answer to the
-	/// handshake tells the server's time.
+	// The time of the device's proof is too far from the server's. The answer to the
+	// handshake tells the server's time.
 	AppErrorProofTime AppError = 259
 )
 
@@ -44,7 +44,7 @@ func (v AppError) String() string {
 	return "AppError(" + strconv.FormatInt(int64(v), 10) + ")"
 }
 
-// / What a fix has, as bits.
+// What a fix has, as bits.
 type Has byte
 
 const (
@@ -78,15 +78,15 @@ func (v Has) String() string {
 	return "Has(" + strconv.FormatInt(int64(v), 10) + ")"
 }
 
-// / What the server found out about a fix, as bits.
+// What the server found out about a fix, as bits.
 type Mark byte
 
 const (
-	/// It arrived after a newer one: history, not the present.
+	// It arrived after a newer one: history, not the present.
 	MarkLate Mark = 1
-	/// The clock of the device ran ahead of the server's.
+	// The clock of the device ran ahead of the server's.
 	MarkSuspect Mark = 2
-	/// Too far from the fix before to have been travelled.
+	// Too far from the fix before to have been travelled.
 	MarkJump Mark = 4
 )
 
@@ -109,7 +109,7 @@ func (v Mark) String() string {
 	return "Mark(" + strconv.FormatInt(int64(v), 10) + ")"
 }
 
-// / Something that a device reports beside its place.
+// Something that a device reports beside its place.
 type DeviceEvent byte
 
 const (
@@ -153,11 +153,11 @@ type FrameKind byte
 
 const (
 	FrameKindNone FrameKind = 0
-	/// The present of what is watched, in one or more frames.
+	// The present of what is watched, in one or more frames.
 	FrameKindSnapshot FrameKind = 1
-	/// Every fix that follows, in order.
+	// Every fix that follows, in order.
 	FrameKindFixes FrameKind = 2
-	/// The caller was too slow: the newest fix of each device that changed meanwhile.
+	// The caller was too slow: the newest fix of each device that changed meanwhile.
 	FrameKindResync FrameKind = 3
 )
 
@@ -182,7 +182,7 @@ func (v FrameKind) String() string {
 	return "FrameKind(" + strconv.FormatInt(int64(v), 10) + ")"
 }
 
-// / A place, in 1e-7 degree.
+// A place, in 1e-7 degree.
 type PointT struct {
 	Lat int32 `json:"lat"`
 	Lon int32 `json:"lon"`
@@ -242,8 +242,8 @@ func CreatePoint(builder *flatbuffers.Builder, lat int32, lon int32) flatbuffers
 	return builder.Offset()
 }
 
-// / An area between two parallels and two meridians, edges included, in 1e-7 degree.
-// / One whose west is greater than its east crosses the antimeridian.
+// An area between two parallels and two meridians, edges included, in 1e-7 degree.
+// One whose west is greater than its east crosses the antimeridian.
 type BoxT struct {
 	South int32 `json:"south"`
 	West  int32 `json:"west"`
@@ -323,7 +323,7 @@ func CreateBox(builder *flatbuffers.Builder, south int32, west int32, north int3
 	return builder.Offset()
 }
 
-// / One position report, 48 bytes without a pointer.
+// One position report, 48 bytes without a pointer.
 type FixT struct {
 	Time       float64     `json:"time"`
 	Received   float64     `json:"received"`
@@ -386,22 +386,22 @@ func (rcv *Fix) Table() flatbuffers.Table {
 	return rcv._tab.Table
 }
 
-// / The device's own time, unix milliseconds.
+// The device's own time, unix milliseconds.
 func (rcv *Fix) Time() float64 {
 	return rcv._tab.GetFloat64(rcv._tab.Pos + flatbuffers.UOffsetT(0))
 }
 
-// / The device's own time, unix milliseconds.
+// The device's own time, unix milliseconds.
 func (rcv *Fix) MutateTime(n float64) bool {
 	return rcv._tab.MutateFloat64(rcv._tab.Pos+flatbuffers.UOffsetT(0), n)
 }
 
-// / When the server had it, unix milliseconds; 0 where nobody says.
+// When the server had it, unix milliseconds; 0 where nobody says.
 func (rcv *Fix) Received() float64 {
 	return rcv._tab.GetFloat64(rcv._tab.Pos + flatbuffers.UOffsetT(8))
 }
 
-// / When the server had it, unix milliseconds; 0 where nobody says.
+// When the server had it, unix milliseconds; 0 where nobody says.
 func (rcv *Fix) MutateReceived(n float64) bool {
 	return rcv._tab.MutateFloat64(rcv._tab.Pos+flatbuffers.UOffsetT(8), n)
 }
@@ -434,12 +434,12 @@ func (rcv *Fix) MutateMarks(n Mark) bool {
 	return rcv._tab.MutateByte(rcv._tab.Pos+flatbuffers.UOffsetT(23), byte(n))
 }
 
-// / 1e-7 degree, with Has.Position. A fix without is a heartbeat.
+// 1e-7 degree, with Has.Position. A fix without is a heartbeat.
 func (rcv *Fix) Lat() int32 {
 	return rcv._tab.GetInt32(rcv._tab.Pos + flatbuffers.UOffsetT(24))
 }
 
-// / 1e-7 degree, with Has.Position. A fix without is a heartbeat.
+// 1e-7 degree, with Has.Position. A fix without is a heartbeat.
 func (rcv *Fix) MutateLat(n int32) bool {
 	return rcv._tab.MutateInt32(rcv._tab.Pos+flatbuffers.UOffsetT(24), n)
 }
@@ -451,52 +451,52 @@ func (rcv *Fix) MutateLon(n int32) bool {
 	return rcv._tab.MutateInt32(rcv._tab.Pos+flatbuffers.UOffsetT(28), n)
 }
 
-// / Centimetres, with Has.Accuracy; 507904 means that or worse.
+// Centimetres, with Has.Accuracy; 507904 means that or worse.
 func (rcv *Fix) AccuracyCm() uint32 {
 	return rcv._tab.GetUint32(rcv._tab.Pos + flatbuffers.UOffsetT(32))
 }
 
-// / Centimetres, with Has.Accuracy; 507904 means that or worse.
+// Centimetres, with Has.Accuracy; 507904 means that or worse.
 func (rcv *Fix) MutateAccuracyCm(n uint32) bool {
 	return rcv._tab.MutateUint32(rcv._tab.Pos+flatbuffers.UOffsetT(32), n)
 }
 
-// / Metres above mean sea level, with Has.Altitude.
+// Metres above mean sea level, with Has.Altitude.
 func (rcv *Fix) AltM() int16 {
 	return rcv._tab.GetInt16(rcv._tab.Pos + flatbuffers.UOffsetT(36))
 }
 
-// / Metres above mean sea level, with Has.Altitude.
+// Metres above mean sea level, with Has.Altitude.
 func (rcv *Fix) MutateAltM(n int16) bool {
 	return rcv._tab.MutateInt16(rcv._tab.Pos+flatbuffers.UOffsetT(36), n)
 }
 
-// / Centimetres a second, with Has.Velocity.
+// Centimetres a second, with Has.Velocity.
 func (rcv *Fix) SpeedCmps() uint16 {
 	return rcv._tab.GetUint16(rcv._tab.Pos + flatbuffers.UOffsetT(38))
 }
 
-// / Centimetres a second, with Has.Velocity.
+// Centimetres a second, with Has.Velocity.
 func (rcv *Fix) MutateSpeedCmps(n uint16) bool {
 	return rcv._tab.MutateUint16(rcv._tab.Pos+flatbuffers.UOffsetT(38), n)
 }
 
-// / Hundredths of a degree clockwise from north, 0..35999, with Has.Velocity.
+// Hundredths of a degree clockwise from north, 0..35999, with Has.Velocity.
 func (rcv *Fix) CourseCdeg() uint16 {
 	return rcv._tab.GetUint16(rcv._tab.Pos + flatbuffers.UOffsetT(40))
 }
 
-// / Hundredths of a degree clockwise from north, 0..35999, with Has.Velocity.
+// Hundredths of a degree clockwise from north, 0..35999, with Has.Velocity.
 func (rcv *Fix) MutateCourseCdeg(n uint16) bool {
 	return rcv._tab.MutateUint16(rcv._tab.Pos+flatbuffers.UOffsetT(40), n)
 }
 
-// / Percent with bit 7 for external power; 127 is an unknown charge. With Has.Battery.
+// Percent with bit 7 for external power; 127 is an unknown charge. With Has.Battery.
 func (rcv *Fix) Battery() byte {
 	return rcv._tab.GetByte(rcv._tab.Pos + flatbuffers.UOffsetT(42))
 }
 
-// / Percent with bit 7 for external power; 127 is an unknown charge. With Has.Battery.
+// Percent with bit 7 for external power; 127 is an unknown charge. With Has.Battery.
 func (rcv *Fix) MutateBattery(n byte) bool {
 	return rcv._tab.MutateByte(rcv._tab.Pos+flatbuffers.UOffsetT(42), n)
 }
@@ -528,7 +528,7 @@ func CreateFix(builder *flatbuffers.Builder, time float64, received float64, dev
 	return builder.Offset()
 }
 
-// / A device that is near a place.
+// A device that is near a place.
 type DistanceT struct {
 	Metres     float64 `json:"metres"`
 	BearingDeg float64 `json:"bearing_deg"`
@@ -588,7 +588,7 @@ func CreateDistance(builder *flatbuffers.Builder, metres float64, bearingDeg flo
 	return builder.Offset()
 }
 
-// / A number with a name, such as a counter.
+// A number with a name, such as a counter.
 type CounterT struct {
 	Name  string  `json:"name"`
 	Value float64 `json:"value"`
@@ -817,7 +817,7 @@ func (rcv *RefreshReq) Table() flatbuffers.Table {
 	return rcv._tab
 }
 
-// / The new token. The one of the handshake stays good until this is answered.
+// The new token. The one of the handshake stays good until this is answered.
 func (rcv *RefreshReq) Token() []byte {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
 	if o != 0 {
@@ -826,7 +826,7 @@ func (rcv *RefreshReq) Token() []byte {
 	return nil
 }
 
-// / The new token. The one of the handshake stays good until this is answered.
+// The new token. The one of the handshake stays good until this is answered.
 func RefreshReqStart(builder *flatbuffers.Builder) {
 	builder.StartObject(1)
 }
@@ -837,7 +837,7 @@ func RefreshReqEnd(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
 	return builder.EndObject()
 }
 
-// / Who the caller is to the server, whatever it said of itself.
+// Who the caller is to the server, whatever it said of itself.
 type SessionInfoT struct {
 	Id      string  `json:"id"`
 	Name    string  `json:"name"`
@@ -930,7 +930,7 @@ func (rcv *SessionInfo) Table() flatbuffers.Table {
 	return rcv._tab
 }
 
-// / Id of the token, 16 hex digits; of a device its id, 12 hex digits.
+// Id of the token, 16 hex digits; of a device its id, 12 hex digits.
 func (rcv *SessionInfo) Id() []byte {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
 	if o != 0 {
@@ -939,7 +939,7 @@ func (rcv *SessionInfo) Id() []byte {
 	return nil
 }
 
-// / Id of the token, 16 hex digits; of a device its id, 12 hex digits.
+// Id of the token, 16 hex digits; of a device its id, 12 hex digits.
 func (rcv *SessionInfo) Name() []byte {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(6))
 	if o != 0 {
@@ -948,7 +948,7 @@ func (rcv *SessionInfo) Name() []byte {
 	return nil
 }
 
-// / "admin", "viewer" or "device".
+// "admin", "viewer" or "device".
 func (rcv *SessionInfo) Role() []byte {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(8))
 	if o != 0 {
@@ -957,8 +957,8 @@ func (rcv *SessionInfo) Role() []byte {
 	return nil
 }
 
-// / "admin", "viewer" or "device".
-// / When the token ends, unix milliseconds; 0: when it is revoked.
+// "admin", "viewer" or "device".
+// When the token ends, unix milliseconds; 0: when it is revoked.
 func (rcv *SessionInfo) Expires() float64 {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(10))
 	if o != 0 {
@@ -967,12 +967,12 @@ func (rcv *SessionInfo) Expires() float64 {
 	return 0.0
 }
 
-// / When the token ends, unix milliseconds; 0: when it is revoked.
+// When the token ends, unix milliseconds; 0: when it is revoked.
 func (rcv *SessionInfo) MutateExpires(n float64) bool {
 	return rcv._tab.MutateFloat64Slot(10, n)
 }
 
-// / Of the server's program.
+// Of the server's program.
 func (rcv *SessionInfo) Version() []byte {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(12))
 	if o != 0 {
@@ -981,8 +981,8 @@ func (rcv *SessionInfo) Version() []byte {
 	return nil
 }
 
-// / Of the server's program.
-// / The server's clock, unix milliseconds.
+// Of the server's program.
+// The server's clock, unix milliseconds.
 func (rcv *SessionInfo) Now() float64 {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(14))
 	if o != 0 {
@@ -991,7 +991,7 @@ func (rcv *SessionInfo) Now() float64 {
 	return 0.0
 }
 
-// / The server's clock, unix milliseconds.
+// The server's clock, unix milliseconds.
 func (rcv *SessionInfo) MutateNow(n float64) bool {
 	return rcv._tab.MutateFloat64Slot(14, n)
 }
@@ -1021,8 +1021,8 @@ func SessionInfoEnd(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
 	return builder.EndObject()
 }
 
-// / Fixes with the names of their devices beside them: names[i] belongs to fixes[i].
-// / next is where the following page begins; empty: there is none.
+// Fixes with the names of their devices beside them: names[i] belongs to fixes[i].
+// next is where the following page begins; empty: there is none.
 type FixesT struct {
 	Fixes []*FixT  `json:"fixes"`
 	Names []string `json:"names"`
@@ -1273,7 +1273,7 @@ func (rcv *LatestReq) Table() flatbuffers.Table {
 	return rcv._tab
 }
 
-// / Ids or names, up to 10,000.
+// Ids or names, up to 10,000.
 func (rcv *LatestReq) Devices(j int) []byte {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
 	if o != 0 {
@@ -1291,7 +1291,7 @@ func (rcv *LatestReq) DevicesLength() int {
 	return 0
 }
 
-// / Ids or names, up to 10,000.
+// Ids or names, up to 10,000.
 func LatestReqStart(builder *flatbuffers.Builder) {
 	builder.StartObject(1)
 }
@@ -1386,7 +1386,7 @@ func (rcv *NearReq) At(obj *Point) *Point {
 	return nil
 }
 
-// / Metres; 0: 5,000.
+// Metres; 0: 5,000.
 func (rcv *NearReq) WithinM() float64 {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(6))
 	if o != 0 {
@@ -1395,12 +1395,12 @@ func (rcv *NearReq) WithinM() float64 {
 	return 0.0
 }
 
-// / Metres; 0: 5,000.
+// Metres; 0: 5,000.
 func (rcv *NearReq) MutateWithinM(n float64) bool {
 	return rcv._tab.MutateFloat64Slot(6, n)
 }
 
-// / 1..1000; 0: 20.
+// 1..1000; 0: 20.
 func (rcv *NearReq) Limit() uint32 {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(8))
 	if o != 0 {
@@ -1409,7 +1409,7 @@ func (rcv *NearReq) Limit() uint32 {
 	return 0
 }
 
-// / 1..1000; 0: 20.
+// 1..1000; 0: 20.
 func (rcv *NearReq) MutateLimit(n uint32) bool {
 	return rcv._tab.MutateUint32Slot(8, n)
 }
@@ -1430,7 +1430,7 @@ func NearReqEnd(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
 	return builder.EndObject()
 }
 
-// / Devices around a place, nearest first: distances[i] belongs to fixes[i].
+// Devices around a place, nearest first: distances[i] belongs to fixes[i].
 type NearReplyT struct {
 	Fixes     []*FixT      `json:"fixes"`
 	Names     []string     `json:"names"`
@@ -1703,7 +1703,7 @@ func (rcv *InBoxReq) Table() flatbuffers.Table {
 	return rcv._tab
 }
 
-// / Absent: the world.
+// Absent: the world.
 func (rcv *InBoxReq) Box(obj *Box) *Box {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
 	if o != 0 {
@@ -1717,8 +1717,8 @@ func (rcv *InBoxReq) Box(obj *Box) *Box {
 	return nil
 }
 
-// / Absent: the world.
-// / Fixes.next of the page before.
+// Absent: the world.
+// Fixes.next of the page before.
 func (rcv *InBoxReq) After() []byte {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(6))
 	if o != 0 {
@@ -1727,8 +1727,8 @@ func (rcv *InBoxReq) After() []byte {
 	return nil
 }
 
-// / Fixes.next of the page before.
-// / 1..10,000; 0: 1,000.
+// Fixes.next of the page before.
+// 1..10,000; 0: 1,000.
 func (rcv *InBoxReq) Limit() uint32 {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(8))
 	if o != 0 {
@@ -1737,7 +1737,7 @@ func (rcv *InBoxReq) Limit() uint32 {
 	return 0
 }
 
-// / 1..10,000; 0: 1,000.
+// 1..10,000; 0: 1,000.
 func (rcv *InBoxReq) MutateLimit(n uint32) bool {
 	return rcv._tab.MutateUint32Slot(8, n)
 }
@@ -1839,7 +1839,7 @@ func (rcv *HistoryReq) Table() flatbuffers.Table {
 	return rcv._tab
 }
 
-// / Id or name.
+// Id or name.
 func (rcv *HistoryReq) Device() []byte {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
 	if o != 0 {
@@ -1848,8 +1848,8 @@ func (rcv *HistoryReq) Device() []byte {
 	return nil
 }
 
-// / Id or name.
-// / Unix milliseconds, from inclusive, to exclusive; 0: no bound.
+// Id or name.
+// Unix milliseconds, from inclusive, to exclusive; 0: no bound.
 func (rcv *HistoryReq) From() float64 {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(6))
 	if o != 0 {
@@ -1858,7 +1858,7 @@ func (rcv *HistoryReq) From() float64 {
 	return 0.0
 }
 
-// / Unix milliseconds, from inclusive, to exclusive; 0: no bound.
+// Unix milliseconds, from inclusive, to exclusive; 0: no bound.
 func (rcv *HistoryReq) MutateFrom(n float64) bool {
 	return rcv._tab.MutateFloat64Slot(6, n)
 }
@@ -1875,7 +1875,7 @@ func (rcv *HistoryReq) MutateTo(n float64) bool {
 	return rcv._tab.MutateFloat64Slot(8, n)
 }
 
-// / Fixes.next of the page before.
+// Fixes.next of the page before.
 func (rcv *HistoryReq) After() []byte {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(10))
 	if o != 0 {
@@ -1884,8 +1884,8 @@ func (rcv *HistoryReq) After() []byte {
 	return nil
 }
 
-// / Fixes.next of the page before.
-// / Fixes in all; 0: all.
+// Fixes.next of the page before.
+// Fixes in all; 0: all.
 func (rcv *HistoryReq) Limit() uint32 {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(12))
 	if o != 0 {
@@ -1894,12 +1894,12 @@ func (rcv *HistoryReq) Limit() uint32 {
 	return 0
 }
 
-// / Fixes in all; 0: all.
+// Fixes in all; 0: all.
 func (rcv *HistoryReq) MutateLimit(n uint32) bool {
 	return rcv._tab.MutateUint32Slot(12, n)
 }
 
-// / Fixes without a place, too.
+// Fixes without a place, too.
 func (rcv *HistoryReq) Heartbeats() bool {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(14))
 	if o != 0 {
@@ -1908,7 +1908,7 @@ func (rcv *HistoryReq) Heartbeats() bool {
 	return false
 }
 
-// / Fixes without a place, too.
+// Fixes without a place, too.
 func (rcv *HistoryReq) MutateHeartbeats(n bool) bool {
 	return rcv._tab.MutateBoolSlot(14, n)
 }
@@ -2003,7 +2003,7 @@ func (rcv *HistoryAck) Table() flatbuffers.Table {
 	return rcv._tab
 }
 
-// / The device that was meant, 12 hex digits.
+// The device that was meant, 12 hex digits.
 func (rcv *HistoryAck) Device() []byte {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
 	if o != 0 {
@@ -2012,7 +2012,7 @@ func (rcv *HistoryAck) Device() []byte {
 	return nil
 }
 
-// / The device that was meant, 12 hex digits.
+// The device that was meant, 12 hex digits.
 func HistoryAckStart(builder *flatbuffers.Builder) {
 	builder.StartObject(1)
 }
@@ -2023,7 +2023,7 @@ func HistoryAckEnd(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
 	return builder.EndObject()
 }
 
-// / What is watched: exactly one of all, devices and box.
+// What is watched: exactly one of all, devices and box.
 type AreaT struct {
 	All     bool     `json:"all"`
 	Devices []string `json:"devices"`
@@ -2121,7 +2121,7 @@ func (rcv *Area) MutateAll(n bool) bool {
 	return rcv._tab.MutateBoolSlot(4, n)
 }
 
-// / Ids or names, up to 10,000.
+// Ids or names, up to 10,000.
 func (rcv *Area) Devices(j int) []byte {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(6))
 	if o != 0 {
@@ -2139,7 +2139,7 @@ func (rcv *Area) DevicesLength() int {
 	return 0
 }
 
-// / Ids or names, up to 10,000.
+// Ids or names, up to 10,000.
 func (rcv *Area) Box(obj *Box) *Box {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(8))
 	if o != 0 {
@@ -2257,9 +2257,9 @@ func (rcv *WatchReq) Area(obj *Area) *Area {
 	return nil
 }
 
-// / Where an earlier watch of the same area stood: WatchAck.epoch and the position of
-// / the last frame. If the server still has what followed, that comes next instead of
-// / a snapshot.
+// Where an earlier watch of the same area stood: WatchAck.epoch and the position of
+// the last frame. If the server still has what followed, that comes next instead of
+// a snapshot.
 func (rcv *WatchReq) ResumeEpoch() []byte {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(6))
 	if o != 0 {
@@ -2268,9 +2268,9 @@ func (rcv *WatchReq) ResumeEpoch() []byte {
 	return nil
 }
 
-// / Where an earlier watch of the same area stood: WatchAck.epoch and the position of
-// / the last frame. If the server still has what followed, that comes next instead of
-// / a snapshot.
+// Where an earlier watch of the same area stood: WatchAck.epoch and the position of
+// the last frame. If the server still has what followed, that comes next instead of
+// a snapshot.
 func (rcv *WatchReq) ResumePosition() float64 {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(8))
 	if o != 0 {
@@ -2373,7 +2373,7 @@ func (rcv *WatchAck) Table() flatbuffers.Table {
 	return rcv._tab
 }
 
-// / Names the watch on this connection, for Move.
+// Names the watch on this connection, for Move.
 func (rcv *WatchAck) Watch() uint32 {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
 	if o != 0 {
@@ -2382,13 +2382,13 @@ func (rcv *WatchAck) Watch() uint32 {
 	return 0
 }
 
-// / Names the watch on this connection, for Move.
+// Names the watch on this connection, for Move.
 func (rcv *WatchAck) MutateWatch(n uint32) bool {
 	return rcv._tab.MutateUint32Slot(4, n)
 }
 
-// / Number and epoch of the stream that the frames will carry. Positions of another
-// / epoch mean nothing.
+// Number and epoch of the stream that the frames will carry. Positions of another
+// epoch mean nothing.
 func (rcv *WatchAck) Stream() uint32 {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(6))
 	if o != 0 {
@@ -2397,8 +2397,8 @@ func (rcv *WatchAck) Stream() uint32 {
 	return 0
 }
 
-// / Number and epoch of the stream that the frames will carry. Positions of another
-// / epoch mean nothing.
+// Number and epoch of the stream that the frames will carry. Positions of another
+// epoch mean nothing.
 func (rcv *WatchAck) MutateStream(n uint32) bool {
 	return rcv._tab.MutateUint32Slot(6, n)
 }
@@ -2442,9 +2442,9 @@ func WatchAckEnd(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
 	return builder.EndObject()
 }
 
-// / Many fixes, and where in the stream they stand: after Fixes the position is that
-// / before plus the count of fixes; after Resync that before plus skipped; a Snapshot
-// / sets it with its last frame, the one without more.
+// Many fixes, and where in the stream they stand: after Fixes the position is that
+// before plus the count of fixes; after Resync that before plus skipped; a Snapshot
+// sets it with its last frame, the one without more.
 type WatchFrameT struct {
 	Kind     FrameKind `json:"kind"`
 	More     bool      `json:"more"`
@@ -2598,7 +2598,7 @@ func (rcv *WatchFrame) MutateKind(n FrameKind) bool {
 	return rcv._tab.MutateByteSlot(4, byte(n))
 }
 
-// / Of Snapshot and Resync: not the last frame of it.
+// Of Snapshot and Resync: not the last frame of it.
 func (rcv *WatchFrame) More() bool {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(6))
 	if o != 0 {
@@ -2607,13 +2607,13 @@ func (rcv *WatchFrame) More() bool {
 	return false
 }
 
-// / Of Snapshot and Resync: not the last frame of it.
+// Of Snapshot and Resync: not the last frame of it.
 func (rcv *WatchFrame) MutateMore(n bool) bool {
 	return rcv._tab.MutateBoolSlot(6, n)
 }
 
-// / The first frame of a whole view: a device that is not named from here to the frame
-// / without more is not in view.
+// The first frame of a whole view: a device that is not named from here to the frame
+// without more is not in view.
 func (rcv *WatchFrame) Fresh() bool {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(8))
 	if o != 0 {
@@ -2622,8 +2622,8 @@ func (rcv *WatchFrame) Fresh() bool {
 	return false
 }
 
-// / The first frame of a whole view: a device that is not named from here to the frame
-// / without more is not in view.
+// The first frame of a whole view: a device that is not named from here to the frame
+// without more is not in view.
 func (rcv *WatchFrame) MutateFresh(n bool) bool {
 	return rcv._tab.MutateBoolSlot(8, n)
 }
@@ -2660,7 +2660,7 @@ func (rcv *WatchFrame) MutatePosition(n float64) bool {
 	return rcv._tab.MutateFloat64Slot(14, n)
 }
 
-// / Fixes that the caller is spared.
+// Fixes that the caller is spared.
 func (rcv *WatchFrame) Skipped() float64 {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(16))
 	if o != 0 {
@@ -2669,7 +2669,7 @@ func (rcv *WatchFrame) Skipped() float64 {
 	return 0.0
 }
 
-// / Fixes that the caller is spared.
+// Fixes that the caller is spared.
 func (rcv *WatchFrame) MutateSkipped(n float64) bool {
 	return rcv._tab.MutateFloat64Slot(16, n)
 }
@@ -2713,7 +2713,7 @@ func (rcv *WatchFrame) NamesLength() int {
 	return 0
 }
 
-// / Devices that are no longer in view, 12 hex digits.
+// Devices that are no longer in view, 12 hex digits.
 func (rcv *WatchFrame) Left(j int) []byte {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(22))
 	if o != 0 {
@@ -2731,7 +2731,7 @@ func (rcv *WatchFrame) LeftLength() int {
 	return 0
 }
 
-// / Devices that are no longer in view, 12 hex digits.
+// Devices that are no longer in view, 12 hex digits.
 func WatchFrameStart(builder *flatbuffers.Builder) {
 	builder.StartObject(10)
 }
@@ -2843,7 +2843,7 @@ func (rcv *MoveReq) Table() flatbuffers.Table {
 	return rcv._tab
 }
 
-// / WatchAck.watch.
+// WatchAck.watch.
 func (rcv *MoveReq) Watch() uint32 {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
 	if o != 0 {
@@ -2852,7 +2852,7 @@ func (rcv *MoveReq) Watch() uint32 {
 	return 0
 }
 
-// / WatchAck.watch.
+// WatchAck.watch.
 func (rcv *MoveReq) MutateWatch(n uint32) bool {
 	return rcv._tab.MutateUint32Slot(4, n)
 }
@@ -2964,7 +2964,7 @@ func (rcv *Credential) Table() flatbuffers.Table {
 	return rcv._tab
 }
 
-// / What its datagrams carry, 12 hex digits.
+// What its datagrams carry, 12 hex digits.
 func (rcv *Credential) Id() []byte {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
 	if o != 0 {
@@ -2973,7 +2973,7 @@ func (rcv *Credential) Id() []byte {
 	return nil
 }
 
-// / What its datagrams carry, 12 hex digits.
+// What its datagrams carry, 12 hex digits.
 func (rcv *Credential) Suite() uint32 {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(6))
 	if o != 0 {
@@ -3006,7 +3006,7 @@ func (rcv *Credential) MutateCreated(n float64) bool {
 	return rcv._tab.MutateFloat64Slot(10, n)
 }
 
-// / 0: never.
+// 0: never.
 func (rcv *Credential) Expires() float64 {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(12))
 	if o != 0 {
@@ -3015,7 +3015,7 @@ func (rcv *Credential) Expires() float64 {
 	return 0.0
 }
 
-// / 0: never.
+// 0: never.
 func (rcv *Credential) MutateExpires(n float64) bool {
 	return rcv._tab.MutateFloat64Slot(12, n)
 }
@@ -3189,7 +3189,7 @@ func (rcv *Device) Name() []byte {
 	return nil
 }
 
-// / "active" or "revoked".
+// "active" or "revoked".
 func (rcv *Device) State() []byte {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(8))
 	if o != 0 {
@@ -3198,7 +3198,7 @@ func (rcv *Device) State() []byte {
 	return nil
 }
 
-// / "active" or "revoked".
+// "active" or "revoked".
 func (rcv *Device) Created() float64 {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(10))
 	if o != 0 {
@@ -3240,7 +3240,7 @@ func (rcv *Device) AlarmsLength() int {
 	return 0
 }
 
-// / Newest first.
+// Newest first.
 func (rcv *Device) Credentials(obj *Credential, j int) bool {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(16))
 	if o != 0 {
@@ -3264,8 +3264,8 @@ func (rcv *Device) CredentialsLength() int {
 	return 0
 }
 
-// / Newest first.
-// / Absent: it never reported.
+// Newest first.
+// Absent: it never reported.
 func (rcv *Device) Last(obj *Fix) *Fix {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(18))
 	if o != 0 {
@@ -3279,7 +3279,7 @@ func (rcv *Device) Last(obj *Fix) *Fix {
 	return nil
 }
 
-// / Absent: it never reported.
+// Absent: it never reported.
 func DeviceStart(builder *flatbuffers.Builder) {
 	builder.StartObject(8)
 }
@@ -3392,7 +3392,7 @@ func (rcv *ListReq) Table() flatbuffers.Table {
 	return rcv._tab
 }
 
-// / Part of the name; empty: all.
+// Part of the name; empty: all.
 func (rcv *ListReq) Match() []byte {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
 	if o != 0 {
@@ -3401,7 +3401,7 @@ func (rcv *ListReq) Match() []byte {
 	return nil
 }
 
-// / Part of the name; empty: all.
+// Part of the name; empty: all.
 func (rcv *ListReq) After() []byte {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(6))
 	if o != 0 {
@@ -3410,7 +3410,7 @@ func (rcv *ListReq) After() []byte {
 	return nil
 }
 
-// / 1..1000; 0: 100.
+// 1..1000; 0: 100.
 func (rcv *ListReq) Limit() uint32 {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(8))
 	if o != 0 {
@@ -3419,7 +3419,7 @@ func (rcv *ListReq) Limit() uint32 {
 	return 0
 }
 
-// / 1..1000; 0: 100.
+// 1..1000; 0: 100.
 func (rcv *ListReq) MutateLimit(n uint32) bool {
 	return rcv._tab.MutateUint32Slot(8, n)
 }
@@ -3636,7 +3636,7 @@ func (rcv *DeviceRef) Table() flatbuffers.Table {
 	return rcv._tab
 }
 
-// / Id or name.
+// Id or name.
 func (rcv *DeviceRef) Device() []byte {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
 	if o != 0 {
@@ -3645,7 +3645,7 @@ func (rcv *DeviceRef) Device() []byte {
 	return nil
 }
 
-// / Id or name.
+// Id or name.
 func DeviceRefStart(builder *flatbuffers.Builder) {
 	builder.StartObject(1)
 }
@@ -3739,7 +3739,7 @@ func (rcv *NewDevice) Name() []byte {
 	return nil
 }
 
-// / 1: ChaCha20-Poly1305, 2: AES-128-GCM; 0: the server's choice.
+// 1: ChaCha20-Poly1305, 2: AES-128-GCM; 0: the server's choice.
 func (rcv *NewDevice) Suite() uint32 {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(6))
 	if o != 0 {
@@ -3748,12 +3748,12 @@ func (rcv *NewDevice) Suite() uint32 {
 	return 0
 }
 
-// / 1: ChaCha20-Poly1305, 2: AES-128-GCM; 0: the server's choice.
+// 1: ChaCha20-Poly1305, 2: AES-128-GCM; 0: the server's choice.
 func (rcv *NewDevice) MutateSuite(n uint32) bool {
 	return rcv._tab.MutateUint32Slot(6, n)
 }
 
-// / As in the enrolment string.
+// As in the enrolment string.
 func (rcv *NewDevice) Flags() []byte {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(8))
 	if o != 0 {
@@ -3762,7 +3762,7 @@ func (rcv *NewDevice) Flags() []byte {
 	return nil
 }
 
-// / As in the enrolment string.
+// As in the enrolment string.
 func NewDeviceStart(builder *flatbuffers.Builder) {
 	builder.StartObject(3)
 }
@@ -3859,7 +3859,7 @@ func (rcv *EnrollReq) Table() flatbuffers.Table {
 	return rcv._tab
 }
 
-// / 1..10,000, all or none.
+// 1..10,000, all or none.
 func (rcv *EnrollReq) Devices(obj *NewDevice, j int) bool {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
 	if o != 0 {
@@ -3883,7 +3883,7 @@ func (rcv *EnrollReq) DevicesLength() int {
 	return 0
 }
 
-// / 1..10,000, all or none.
+// 1..10,000, all or none.
 func EnrollReqStart(builder *flatbuffers.Builder) {
 	builder.StartObject(1)
 }
@@ -3897,7 +3897,7 @@ func EnrollReqEnd(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
 	return builder.EndObject()
 }
 
-// / A device and the string of its QR code, which holds the secret and is told this once.
+// A device and the string of its QR code, which holds the secret and is told this once.
 type EnrolledT struct {
 	Device    *DeviceT `json:"device"`
 	Enrolment string   `json:"enrolment"`
@@ -4297,7 +4297,7 @@ func (rcv *Token) Table() flatbuffers.Table {
 	return rcv._tab
 }
 
-// / 16 hex digits; not the secret.
+// 16 hex digits; not the secret.
 func (rcv *Token) Id() []byte {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
 	if o != 0 {
@@ -4306,7 +4306,7 @@ func (rcv *Token) Id() []byte {
 	return nil
 }
 
-// / 16 hex digits; not the secret.
+// 16 hex digits; not the secret.
 func (rcv *Token) Name() []byte {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(6))
 	if o != 0 {
@@ -4315,7 +4315,7 @@ func (rcv *Token) Name() []byte {
 	return nil
 }
 
-// / "admin" or "viewer".
+// "admin" or "viewer".
 func (rcv *Token) Role() []byte {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(8))
 	if o != 0 {
@@ -4324,7 +4324,7 @@ func (rcv *Token) Role() []byte {
 	return nil
 }
 
-// / "admin" or "viewer".
+// "admin" or "viewer".
 func (rcv *Token) Created() float64 {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(10))
 	if o != 0 {
@@ -4337,7 +4337,7 @@ func (rcv *Token) MutateCreated(n float64) bool {
 	return rcv._tab.MutateFloat64Slot(10, n)
 }
 
-// / 0: never.
+// 0: never.
 func (rcv *Token) Expires() float64 {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(12))
 	if o != 0 {
@@ -4346,7 +4346,7 @@ func (rcv *Token) Expires() float64 {
 	return 0.0
 }
 
-// / 0: never.
+// 0: never.
 func (rcv *Token) MutateExpires(n float64) bool {
 	return rcv._tab.MutateFloat64Slot(12, n)
 }
@@ -4580,7 +4580,7 @@ func (rcv *NewToken) Role() []byte {
 	return nil
 }
 
-// / How long it is good, in milliseconds; 0: until it is revoked.
+// How long it is good, in milliseconds; 0: until it is revoked.
 func (rcv *NewToken) TtlMs() float64 {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(8))
 	if o != 0 {
@@ -4589,7 +4589,7 @@ func (rcv *NewToken) TtlMs() float64 {
 	return 0.0
 }
 
-// / How long it is good, in milliseconds; 0: until it is revoked.
+// How long it is good, in milliseconds; 0: until it is revoked.
 func (rcv *NewToken) MutateTtlMs(n float64) bool {
 	return rcv._tab.MutateFloat64Slot(8, n)
 }
@@ -4610,7 +4610,7 @@ func NewTokenEnd(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
 	return builder.EndObject()
 }
 
-// / secret is told this once.
+// secret is told this once.
 type CreatedTokenT struct {
 	Token  *TokenT `json:"token"`
 	Secret string  `json:"secret"`
@@ -4877,8 +4877,8 @@ func (rcv *ReportReq) Table() flatbuffers.Table {
 	return rcv._tab
 }
 
-// / Whose fixes they are: of an admin's report the device, id or name. A device reports
-// / its own fixes, whatever stands here.
+// Whose fixes they are: of an admin's report the device, id or name. A device reports
+// its own fixes, whatever stands here.
 func (rcv *ReportReq) Device() []byte {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
 	if o != 0 {
@@ -4887,9 +4887,9 @@ func (rcv *ReportReq) Device() []byte {
 	return nil
 }
 
-// / Whose fixes they are: of an admin's report the device, id or name. A device reports
-// / its own fixes, whatever stands here.
-// / 1..448, oldest first. Device, marks and received are the server's to say.
+// Whose fixes they are: of an admin's report the device, id or name. A device reports
+// its own fixes, whatever stands here.
+// 1..448, oldest first. Device, marks and received are the server's to say.
 func (rcv *ReportReq) Fixes(obj *Fix, j int) bool {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(6))
 	if o != 0 {
@@ -4912,7 +4912,7 @@ func (rcv *ReportReq) FixesLength() int {
 	return 0
 }
 
-// / 1..448, oldest first. Device, marks and received are the server's to say.
+// 1..448, oldest first. Device, marks and received are the server's to say.
 func ReportReqStart(builder *flatbuffers.Builder) {
 	builder.StartObject(2)
 }
@@ -5000,7 +5000,7 @@ func (rcv *ReportAck) Table() flatbuffers.Table {
 	return rcv._tab
 }
 
-// / The device that they were filed under, 12 hex digits.
+// The device that they were filed under, 12 hex digits.
 func (rcv *ReportAck) Device() []byte {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
 	if o != 0 {
@@ -5009,7 +5009,7 @@ func (rcv *ReportAck) Device() []byte {
 	return nil
 }
 
-// / The device that they were filed under, 12 hex digits.
+// The device that they were filed under, 12 hex digits.
 func (rcv *ReportAck) Accepted() uint32 {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(6))
 	if o != 0 {
@@ -5022,7 +5022,7 @@ func (rcv *ReportAck) MutateAccepted(n uint32) bool {
 	return rcv._tab.MutateUint32Slot(6, n)
 }
 
-// / Of these were older than the present, and are kept as history only.
+// Of these were older than the present, and are kept as history only.
 func (rcv *ReportAck) Late() uint32 {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(8))
 	if o != 0 {
@@ -5031,7 +5031,7 @@ func (rcv *ReportAck) Late() uint32 {
 	return 0
 }
 
-// / Of these were older than the present, and are kept as history only.
+// Of these were older than the present, and are kept as history only.
 func (rcv *ReportAck) MutateLate(n uint32) bool {
 	return rcv._tab.MutateUint32Slot(8, n)
 }
@@ -6149,7 +6149,7 @@ func (rcv *SleepReq) Table() flatbuffers.Table {
 	return rcv._tab
 }
 
-// / 0..1000.
+// 0..1000.
 func (rcv *SleepReq) Ms() uint32 {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
 	if o != 0 {
@@ -6158,7 +6158,7 @@ func (rcv *SleepReq) Ms() uint32 {
 	return 0
 }
 
-// / 0..1000.
+// 0..1000.
 func (rcv *SleepReq) MutateMs(n uint32) bool {
 	return rcv._tab.MutateUint32Slot(4, n)
 }
@@ -6489,7 +6489,7 @@ func (rcv *SubReq) Table() flatbuffers.Table {
 	return rcv._tab
 }
 
-// / 1..64 bytes.
+// 1..64 bytes.
 func (rcv *SubReq) Topic() []byte {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
 	if o != 0 {
@@ -6498,7 +6498,7 @@ func (rcv *SubReq) Topic() []byte {
 	return nil
 }
 
-// / 1..64 bytes.
+// 1..64 bytes.
 func SubReqStart(builder *flatbuffers.Builder) {
 	builder.StartObject(1)
 }
@@ -6671,7 +6671,7 @@ func (rcv *PubReq) Topic() []byte {
 	return nil
 }
 
-// / Which of the topic's values this replaces for a subscriber that is behind.
+// Which of the topic's values this replaces for a subscriber that is behind.
 func (rcv *PubReq) Key() uint32 {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(6))
 	if o != 0 {
@@ -6680,7 +6680,7 @@ func (rcv *PubReq) Key() uint32 {
 	return 0
 }
 
-// / Which of the topic's values this replaces for a subscriber that is behind.
+// Which of the topic's values this replaces for a subscriber that is behind.
 func (rcv *PubReq) MutateKey(n uint32) bool {
 	return rcv._tab.MutateUint32Slot(6, n)
 }
@@ -6697,7 +6697,7 @@ func (rcv *PubReq) MutateValue(n int32) bool {
 	return rcv._tab.MutateInt32Slot(8, n)
 }
 
-// / Published that many times, value counting up; 0: once; up to 100,000.
+// Published that many times, value counting up; 0: once; up to 100,000.
 func (rcv *PubReq) Count() uint32 {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(10))
 	if o != 0 {
@@ -6706,7 +6706,7 @@ func (rcv *PubReq) Count() uint32 {
 	return 0
 }
 
-// / Published that many times, value counting up; 0: once; up to 100,000.
+// Published that many times, value counting up; 0: once; up to 100,000.
 func (rcv *PubReq) MutateCount(n uint32) bool {
 	return rcv._tab.MutateUint32Slot(10, n)
 }
