@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"runtime"
 	"sync"
 	"time"
@@ -31,8 +32,9 @@ type Client struct {
 	cfg     ClientConfig
 	welcome Welcome
 	wake    chan struct{} // there is output
-	room    chan struct{} // one token for each request in flight
+	leaving chan struct{} // closed when no new call is taken
 	gone    chan struct{} // closed when the connection has ended
+	done    chan struct{} // closed when every call knows it
 	wg      sync.WaitGroup
 
 	mu     sync.Mutex
@@ -41,6 +43,9 @@ type Client struct {
 	nextID uint32
 	calls  map[uint32]*call
 	parts  map[uint32][]byte
+	room   room
+	away   *Error // the server's GOAWAY
+	broken error  // why nothing can be written; the reader may still learn more
 	err    error
 	heard  time.Time // when the server last said something
 }
@@ -63,7 +68,8 @@ type call struct {
 	err    error
 	then   func(body []byte, err error)
 	stream *Stream
-	token  bool // it holds one of Client.room
+
+	calls, bytes int // what it takes of Client.room
 }
 
 // NewClient shakes hands on nc and owns it from then on. A server that refuses says
@@ -77,7 +83,7 @@ func NewClient(ctx context.Context, nc net.Conn, cfg ClientConfig) (*Client, err
 	cfg.Hello.ProtoMin, cfg.Hello.ProtoMax, cfg.Hello.MaxFrame = 1, 1, uint32(cfg.MaxFrame)
 	c := &Client{
 		nc: nc, cfg: cfg,
-		wake: make(chan struct{}, 1), gone: make(chan struct{}),
+		wake: make(chan struct{}, 1), leaving: make(chan struct{}), gone: make(chan struct{}), done: make(chan struct{}),
 		calls: map[uint32]*call{}, parts: map[uint32][]byte{}, heard: time.Now(),
 	}
 	in := &parser{limit: cfg.MaxFrame}
@@ -85,7 +91,7 @@ func NewClient(ctx context.Context, nc net.Conn, cfg ClientConfig) (*Client, err
 		nc.Close()
 		return nil, err
 	}
-	c.room = make(chan struct{}, min(c.welcome.MaxInflight, 1<<20))
+	c.room.calls, c.room.bytes = int(c.welcome.MaxInflight), int(c.welcome.MaxInflightBytes)
 	c.wg.Go(func() { c.read(in) })
 	c.wg.Go(c.write)
 	c.wg.Go(c.keepAlive)
@@ -140,22 +146,35 @@ func handshakeError(ctx context.Context, err error) error {
 // Welcome is what the server said that holds.
 func (c *Client) Welcome() Welcome { return c.welcome }
 
-// Done is closed when the connection has ended; Err then says why.
-func (c *Client) Done() <-chan struct{} { return c.gone }
+// Leaving is closed when the server said GOAWAY or the connection has ended: new calls
+// fail, as having had no effect, while those in flight may still be answered. Who
+// wants to go on dials anew.
+func (c *Client) Leaving() <-chan struct{} { return c.leaving }
 
-// Err is why the connection ended: an *Error with the server's GOAWAY, or with
-// Unavailable.
+// Done is closed when the connection has ended and every call knows; Err then says why.
+func (c *Client) Done() <-chan struct{} { return c.done }
+
+// Err is why the connection ended or, after Leaving, will: an *Error with the server's
+// GOAWAY, or with Unavailable.
 func (c *Client) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.reason()
+}
+
+func (c *Client) reason() error {
+	if c.err == nil && c.away != nil {
+		return c.away
+	}
 	return c.err
 }
 
 // Close ends the connection and waits until nothing of it is left. Calls in flight
-// fail with Canceled.
+// fail with Canceled. It must not be called from the function given to Go.
 func (c *Client) Close() error {
 	c.fail(&Error{Status: Canceled, Message: "closed"})
 	c.wg.Wait()
+	<-c.done
 	return nil
 }
 
@@ -183,32 +202,26 @@ func (c *Client) Call(ctx context.Context, method uint16, body []byte) ([]byte, 
 }
 
 // Go sends a request and calls then with its answer, from the goroutine that reads:
-// then must not block, and the body is good only until it returns. ctx bounds the
-// wait for room to send and gives the deadline; cancelling it later does nothing.
+// then must not block or wait for the Client, and the body is good only until it
+// returns. ctx bounds the wait for room to send and gives the deadline; cancelling it
+// later does nothing. When Go itself fails, then is not called.
 func (c *Client) Go(ctx context.Context, method uint16, body []byte, then func(body []byte, err error)) error {
 	_, err := c.start(ctx, &call{then: then}, method, body)
 	return err
 }
 
 func (c *Client) start(ctx context.Context, p *call, method uint16, body []byte) (uint32, error) {
-	if len(body) > int(c.welcome.MaxMessage) {
+	if len(body) > int(c.welcome.MaxMessage) || len(body) > int(c.welcome.MaxInflightBytes) {
 		return 0, &Error{Status: FrameTooLarge, Message: "message over the server's limit", NotRun: true}
 	}
+	p.bytes = len(body)
 	if p.stream == nil {
-		select {
-		case c.room <- struct{}{}:
-			p.token = true
-		case <-ctx.Done():
-			return 0, &Error{Status: StatusOf(ctx.Err()), NotRun: true}
-		case <-c.gone:
-			return 0, c.Err()
-		}
+		p.calls = 1
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.err != nil {
-		c.giveBack(p)
-		return 0, c.err
+	if err := c.enter(ctx, p); err != nil {
+		return 0, err
 	}
 	id := c.newID()
 	c.calls[id] = p
@@ -221,10 +234,41 @@ func (c *Client) start(ctx context.Context, p *call, method uint16, body []byte)
 	return id, nil
 }
 
-func (c *Client) giveBack(p *call) {
-	if p.token {
-		<-c.room
+// enter waits until there is room for p. mu is held, and let go of meanwhile.
+func (c *Client) enter(ctx context.Context, p *call) error {
+	if err := c.reason(); err != nil {
+		return unsent(err)
 	}
+	place := c.room.take(p)
+	if place == nil {
+		return nil
+	}
+	c.mu.Unlock()
+	select {
+	case <-place.Value.(*turn).ok:
+	case <-ctx.Done():
+	case <-c.leaving:
+	}
+	c.mu.Lock()
+	err := c.reason()
+	if err == nil && ctx.Err() != nil {
+		err = &Error{Status: StatusOf(ctx.Err())}
+	}
+	if err != nil {
+		c.room.giveUp(place)
+		return unsent(err)
+	}
+	return nil
+}
+
+// unsent says of a failure that the request never left.
+func unsent(err error) error {
+	e := Error{Status: StatusOf(err)}
+	if known := (*Error)(nil); errors.As(err, &known) {
+		e = *known
+	}
+	e.NotRun = true
+	return &e
 }
 
 func (c *Client) newID() uint32 {
@@ -245,7 +289,13 @@ func (c *Client) timeout(ctx context.Context, p *call) uint16 {
 		until = time.Now().Add(c.cfg.Timeout)
 	}
 	ms := (time.Until(until) + time.Millisecond - 1) / time.Millisecond
-	return uint16(min(max(ms, 1), NoTimeout-1))
+	switch {
+	case ms >= NoTimeout && p.then != nil:
+		return NoTimeout - 1
+	case ms >= NoTimeout:
+		return NoTimeout // more than the field can say; the caller's CANCEL ends it
+	}
+	return uint16(max(ms, 1))
 }
 
 func (c *Client) grant(id uint32, n int) {
@@ -263,12 +313,23 @@ func (c *Client) cancel(id uint32) {
 	}
 }
 
-// Notify sends what is not answered.
+// maxUnread is how much output may wait for a server that does not read, of what is
+// not bounded by what is in flight.
+const maxUnread = 4 << 20
+
+// Notify sends what is not answered. It never waits; when the server does not read it
+// fails with ResourceExhausted.
 func (c *Client) Notify(method uint16, body []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.err != nil {
-		return c.err
+	if err := c.reason(); err != nil {
+		return unsent(err)
+	}
+	if len(body) > int(c.welcome.MaxMessage) {
+		return &Error{Status: FrameTooLarge, Message: "message over the server's limit", NotRun: true}
+	}
+	if len(c.out) > maxUnread {
+		return &Error{Status: ResourceExhausted, Message: "the server does not read", NotRun: true}
 	}
 	c.out = appendMessage(c.out, Frame{Kind: KindNotify, Code: method, Body: body}, int(c.welcome.MaxFrame))
 	c.poke()
@@ -296,7 +357,7 @@ func (c *Client) write() {
 		c.mu.Unlock()
 		c.nc.SetWriteDeadline(time.Now().Add(c.cfg.Write))
 		if _, err := c.nc.Write(out); err != nil {
-			c.fail(lost(err))
+			c.stopWriting(lost(err))
 			return
 		}
 		if cap(out) <= 4*bigBuffer {
@@ -304,6 +365,17 @@ func (c *Client) write() {
 			c.spare = out[:0]
 			c.mu.Unlock()
 		}
+	}
+}
+
+// stopWriting leaves it to the reader to end the connection: the server may have said
+// why before it closed.
+func (c *Client) stopWriting(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil {
+		c.broken = err
+		c.nc.SetReadDeadline(time.Now().Add(lastWord))
 	}
 }
 
@@ -343,27 +415,60 @@ func (c *Client) keepAlive() {
 	}
 }
 
-// fail ends everything, once.
+// fail ends the connection, once. It is the reader that then tells every call, so that
+// the functions given to Go run one after another.
 func (c *Client) fail(err error) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.err != nil {
-		c.mu.Unlock()
 		return
 	}
 	c.err = err
+	if c.away == nil {
+		close(c.leaving)
+	}
+	close(c.gone)
+	c.nc.SetReadDeadline(time.Unix(1, 0))
+}
+
+// tellAll is the reader's last act.
+func (c *Client) tellAll() {
+	c.mu.Lock()
 	calls := c.calls
 	c.calls = nil
-	close(c.gone)
-	c.nc.Close()
+	err := c.err
 	c.mu.Unlock()
 	for _, p := range calls {
 		c.settle(p, nil, err)
 	}
+	c.nc.Close() // last: over TLS it may wait for the peer
+	close(c.done)
+}
+
+// readFailed ends the connection with the best reason there is.
+func (c *Client) readFailed(err error) {
+	c.mu.Lock()
+	switch {
+	case c.away != nil:
+		err = c.unanswered()
+	case c.broken != nil && errors.Is(err, os.ErrDeadlineExceeded):
+		err = c.broken
+	default:
+		err = lost(err)
+	}
+	c.mu.Unlock()
+	c.fail(err)
+}
+
+// unanswered is the GOAWAY for calls that the server took: nobody knows of them.
+func (c *Client) unanswered() error {
+	e := *c.away
+	e.NotRun = false
+	return &e
 }
 
 // settle gives a call its answer. It is no longer in c.calls, so this happens once.
 func (c *Client) settle(p *call, body []byte, err error) {
-	c.giveBack(p)
 	switch {
 	case p.stream != nil:
 		p.stream.end(body, err)
@@ -376,6 +481,7 @@ func (c *Client) settle(p *call, body []byte, err error) {
 }
 
 func (c *Client) read(in *parser) {
+	defer c.tellAll()
 	for {
 		var f Frame
 		for {
@@ -393,7 +499,7 @@ func (c *Client) read(in *parser) {
 			}
 		}
 		if _, err := in.fill(c.nc); err != nil {
-			c.fail(lost(err))
+			c.readFailed(err)
 			return
 		}
 		c.mu.Lock()
@@ -402,39 +508,93 @@ func (c *Client) read(in *parser) {
 	}
 }
 
+// frame handles one frame. The error ends the connection.
 func (c *Client) frame(f *Frame) error {
-	c.mu.Lock()
-	whole, err := c.assemble(f)
-	if !whole || err != nil {
-		c.mu.Unlock()
-		return err
-	}
-	p := c.calls[f.ID]
-	last := f.Kind == KindErr || f.Kind == KindEnd || f.Kind == KindRsp && p != nil && p.stream == nil
-	if last {
-		delete(c.calls, f.ID)
-	}
-	c.mu.Unlock()
 	switch f.Kind {
 	case KindRsp, KindErr, KindEnd, KindEvent:
-		if p == nil {
-			return protocolError(faultNone, BadFrame, "an answer nobody waits for")
-		}
+		return c.answered(f)
 	case KindPing:
 		c.mu.Lock()
-		c.out = AppendFrame(c.out, Frame{Kind: KindPong, ID: f.ID, Body: f.Body})
-		c.poke()
+		if len(c.out) < maxUnread {
+			c.out = AppendFrame(c.out, Frame{Kind: KindPong, ID: f.ID, Body: f.Body})
+			c.poke()
+		}
 		c.mu.Unlock()
 		return nil
 	case KindPong:
 		return nil
 	case KindGoAway:
-		_, e := parseGoAway(Status(f.Code), f.Body)
-		e.NotRun = false // of what is in flight nobody knows
-		return e
-	default:
-		return protocolError(faultNone, BadFrame, "a server does not send this kind")
+		return c.goAway(f)
 	}
+	return protocolError(faultNone, BadFrame, "a server does not send this kind")
+}
+
+// goAway takes no new calls, gives back those that the server did not take, and lets
+// the others end.
+func (c *Client) goAway(f *Frame) error {
+	last, e := parseGoAway(Status(f.Code), f.Body)
+	var back []*call
+	c.mu.Lock()
+	if c.away == nil && c.err == nil {
+		close(c.leaving)
+	}
+	c.away = e
+	for id, p := range c.calls {
+		if e.NotRun && int32(id-last) > 0 { // ids wrap
+			c.forget(id, p)
+			back = append(back, p)
+		}
+	}
+	err := c.finished()
+	c.mu.Unlock()
+	for _, p := range back {
+		c.settle(p, nil, e)
+	}
+	return err
+}
+
+// finished is the end of a connection on which nothing is left to come.
+func (c *Client) finished() error {
+	if c.away != nil && len(c.calls) == 0 {
+		return c.unanswered()
+	}
+	return nil
+}
+
+func (c *Client) forget(id uint32, p *call) {
+	delete(c.calls, id)
+	delete(c.parts, id)
+	c.room.free(p)
+}
+
+// answered handles what belongs to a request.
+func (c *Client) answered(f *Frame) error {
+	c.mu.Lock()
+	p := c.calls[f.ID]
+	if p == nil {
+		defer c.mu.Unlock()
+		if c.away != nil || c.err != nil {
+			return nil // it was given back, or all were
+		}
+		return protocolError(faultNone, BadFrame, "an answer nobody waits for")
+	}
+	whole, err := c.assemble(f)
+	if !whole || err != nil {
+		c.mu.Unlock()
+		return err
+	}
+	if f.Kind == KindErr || f.Kind == KindEnd || f.Kind == KindRsp && p.stream == nil {
+		c.forget(f.ID, p)
+	}
+	end := c.finished()
+	c.mu.Unlock()
+	if err := c.deliver(p, f); err != nil {
+		return err
+	}
+	return end
+}
+
+func (c *Client) deliver(p *call, f *Frame) error {
 	switch {
 	case f.Kind == KindEvent && p.stream != nil:
 		return p.stream.event(f)
@@ -451,7 +611,11 @@ func (c *Client) frame(f *Frame) error {
 	case f.Kind == KindRsp:
 		c.settle(p, f.Body, nil)
 	default:
-		return protocolError(faultNone, BadFrame, "a frame that does not fit its request")
+		err := protocolError(faultNone, BadFrame, "a frame that does not fit its request")
+		if f.Kind == KindEnd { // it is forgotten already
+			c.settle(p, nil, err)
+		}
+		return err
 	}
 	return nil
 }
@@ -464,7 +628,7 @@ func (c *Client) assemble(f *Frame) (bool, error) {
 	if !begun && f.Flags&FlagMore == 0 {
 		return true, nil
 	}
-	if c.calls[f.ID] == nil || len(had)+len(f.Body) > c.cfg.MaxReply {
+	if len(had)+len(f.Body) > c.cfg.MaxReply {
 		return false, protocolError(faultNone, FrameTooLarge, "answer over the limit")
 	}
 	had = append(had, f.Body...)

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -40,6 +41,8 @@ type conn struct {
 	held    int // bytes in parts
 	calls   uint64
 	armed   time.Time // when the read deadline was set
+	last    uint32    // the greatest id that was taken
+	closed  bool      // GOAWAY has been said: requests are refused
 
 	mu        sync.Mutex
 	changed   sync.Cond // a request ended, a write ended, or the connection broke
@@ -47,23 +50,27 @@ type conn struct {
 	pending   []byte
 	spare     []byte
 	writeBy   time.Time
-	writing   bool // somebody writes; it goes on until nothing is pending
-	kicked    bool // and somebody will
-	broken    bool // nothing can be written any more
-	leaving   bool // GOAWAY is the last word
-	draining  bool // no new requests
-	hangup    bool // the read deadline stands where it is
+	writing   bool   // somebody writes; it goes on until nothing is pending
+	kicked    bool   // and somebody will
+	broken    bool   // nothing can be written any more
+	leaving   bool   // GOAWAY is the last word
+	going     *Error // why no new requests are taken, before GOAWAY says it and after
+	told      bool   // it has
+	hangup    bool   // the read deadline stands where it is
 	open      map[uint32]*Request
 	running   int // open ones and notifies
 	bytes     int // of their bodies
 	subs      int
-	lastID    uint32
 	congested []*Subscription // have credit, but the peer does not read
 }
 
 // ServeConn serves nc until the peer leaves, breaks the protocol, or ctx ends, and
 // closes it. When it returns, every handler of the connection has returned and
-// nothing of it is left. When ctx ends, requests in flight have Config.Grace.
+// nothing of it is left.
+//
+// When ctx ends, GOAWAY says so at once, with ctx's cause if that is an *Error: new
+// requests are refused, subscriptions end, and requests in flight have Config.Grace.
+// What ctx carries is visible to Config.Authenticate and in Request.Context.
 //
 // nc may be anything that carries bytes in order. Every Write is of whole frames. If
 // it has a method Admit(), that is called once, when the peer is known.
@@ -82,7 +89,7 @@ func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
 	drained := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(drained)
-		c.drain()
+		c.drain(farewell(ctx))
 	})
 	e := c.read(ctx)
 	c.end(e)
@@ -106,7 +113,11 @@ func (c *conn) read(ctx context.Context) *Error {
 		if e := c.process(); e != nil {
 			return e
 		}
-		if c.busy() {
+		busy, going := c.look()
+		if going && !c.closed {
+			c.announce()
+		}
+		if busy {
 			runtime.Gosched() // a reader that always finds more would starve the workers
 		}
 		c.arm()
@@ -116,12 +127,17 @@ func (c *conn) read(ctx context.Context) *Error {
 		switch {
 		case err == nil:
 			pinged = false
-		case errors.Is(err, os.ErrDeadlineExceeded) && !c.leaves():
-			if pinged {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			switch {
+			case c.leaves():
+				return nil
+			case c.calledOff(): // to say so
+			case pinged:
 				return &Error{Status: Unavailable, Reason: "idle", fault: FaultIdle}
+			default:
+				pinged = true
+				c.ping()
 			}
-			pinged = true
-			c.ping()
 		default:
 			var e *Error // of a transport that knows what a frame is
 			errors.As(err, &e)
@@ -130,10 +146,29 @@ func (c *conn) read(ctx context.Context) *Error {
 	}
 }
 
-func (c *conn) busy() bool {
+func (c *conn) look() (busy, going bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.running > 0
+	return c.running > 0, c.going != nil
+}
+
+// calledOff says whether the reader has yet to announce that the connection ends.
+func (c *conn) calledOff() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.going != nil && !c.told
+}
+
+// announce says GOAWAY while requests are in flight. Only the reader knows which ids
+// it has taken, so nobody else can say it.
+func (c *conn) announce() {
+	c.mu.Lock()
+	why := c.going
+	c.told = true
+	c.mu.Unlock()
+	c.closed, c.armed = true, time.Time{}
+	c.out = appendGoAwayFrame(c.out, c.last, why)
+	c.put()
 }
 
 func (c *conn) leaves() bool {
@@ -155,10 +190,11 @@ func (c *conn) arm() {
 func (c *conn) readBy(t time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.hangup {
-		c.nc.SetReadDeadline(t)
+	if c.hangup || c.going != nil && !c.told {
+		return false
 	}
-	return !c.hangup
+	c.nc.SetReadDeadline(t)
+	return true
 }
 
 func (c *conn) ping() {
@@ -173,9 +209,19 @@ func (c *conn) ping() {
 	c.flush()
 }
 
-// drain is what happens when the server ends: no new requests, subscriptions end, the
-// rest may finish.
-func (c *conn) drain() {
+// farewell is why a connection ends with ctx.
+func farewell(ctx context.Context) *Error {
+	why := Error{Status: Unavailable, Message: "the server is stopping"}
+	if known := (*Error)(nil); errors.As(context.Cause(ctx), &known) && known.Status != OK {
+		why = *known
+	}
+	why.NotRun, why.fault = true, faultNone // what comes after the last id taken
+	return &why
+}
+
+// drain is what happens when ctx ends: no new requests, subscriptions end, the rest
+// may finish.
+func (c *conn) drain(why *Error) {
 	expired := false
 	giveUp := time.AfterFunc(c.s.cfg.Grace, func() {
 		c.mu.Lock()
@@ -185,18 +231,24 @@ func (c *conn) drain() {
 	})
 	defer giveUp.Stop()
 	c.mu.Lock()
-	c.draining = true
+	defer c.mu.Unlock()
+	c.going = why
+	c.nc.SetReadDeadline(time.Unix(1, 0)) // the reader is to announce it
 	for _, r := range c.open {
 		if r.sub != nil {
-			r.stop(Unavailable)
+			r.stop(why.Status)
 		}
 	}
 	for c.running > 0 && !expired && !c.broken && !c.leaving {
 		c.wait()
 	}
+	c.callOff()
+}
+
+// callOff ends the reader. mu is held.
+func (c *conn) callOff() {
 	c.hangup = true
 	c.nc.SetReadDeadline(time.Unix(1, 0))
-	c.mu.Unlock()
 }
 
 // end says why, waits for every handler, and closes.
@@ -206,13 +258,17 @@ func (c *conn) end(e *Error) {
 		c.s.log.Debug("connection ended", "remote", c.nc.RemoteAddr(), "err", e)
 	}
 	c.mu.Lock()
-	if e == nil && c.draining {
-		e = &Error{Status: Unavailable, Message: "the server is going down"}
+	if e == nil && !c.told {
+		e = c.going
 	}
-	if e != nil && !c.leaving && !c.broken && e.fault != FaultPreamble {
-		c.goAway(e)
+	switch {
+	case c.leaving || c.broken:
+	case e != nil && e.fault != FaultPreamble:
+		c.goAway(c.last, e)
+	case c.told:
+		c.lastWords()
 	}
-	c.draining = true
+	c.going, c.told = cmp.Or(c.going, &Error{Status: Unavailable}), true
 	c.mu.Unlock()
 	c.flush()
 	c.mu.Lock()

@@ -25,6 +25,9 @@ func (c *conn) handshake(ctx context.Context) *Error {
 	}
 	c.in.limit = helloLimit
 	hello, e := c.hello()
+	if ctx.Err() != nil {
+		return farewell(ctx)
+	}
 	if e != nil {
 		return e
 	}
@@ -32,9 +35,12 @@ func (c *conn) handshake(ctx context.Context) *Error {
 		return protocolError(FaultVersion, Version, "this server speaks version 1")
 	}
 	if auth := c.s.cfg.Authenticate; auth != nil {
-		ctx, cancel := context.WithTimeout(ctx, c.s.cfg.Handshake)
+		limited, cancel := context.WithTimeout(ctx, c.s.cfg.Handshake)
 		defer cancel()
-		peer, err := auth(ctx, hello, c.nc.RemoteAddr())
+		peer, err := auth(limited, hello, c.nc.RemoteAddr())
+		if err != nil && ctx.Err() != nil {
+			return farewell(ctx)
+		}
 		if err != nil {
 			var known *Error
 			if !errors.As(err, &known) {

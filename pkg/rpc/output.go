@@ -146,15 +146,33 @@ func (c *conn) bound() {
 	if len(c.pending) > c.s.cfg.MaxOutput && !c.leaving {
 		c.s.stats.fault(FaultSlow)
 		c.pending = c.pending[:0]
-		c.goAway(&Error{Status: SlowConsumer, Message: "output over the limit"})
-		c.hangup = true
-		c.nc.SetReadDeadline(time.Unix(1, 0))
+		c.goAway(0, &Error{Status: SlowConsumer, Message: "output over the limit"})
+		c.callOff()
 	}
 }
 
-// goAway makes GOAWAY the last frame. mu is held.
-func (c *conn) goAway(e *Error) {
-	c.pending = appendGoAwayFrame(c.pending, c.lastID, e)
+// tooSlow says so to a peer that did not take out, of which n bytes left, in the time
+// it had. What it may still take ends the frame that it has a part of. mu is held.
+func (c *conn) tooSlow(out []byte, n int) {
+	c.s.stats.fault(FaultSlow)
+	end := 0
+	for end < n {
+		end += HeaderSize + int(binary.LittleEndian.Uint32(out[end:])&maxBody)
+	}
+	c.pending = append([]byte(nil), out[n:end]...)
+	c.goAway(0, &Error{Status: SlowConsumer, Message: "a write took too long"})
+	c.callOff()
+}
+
+// goAway makes GOAWAY the last frame. What e says about having no effect holds for
+// the ids after last. mu is held.
+func (c *conn) goAway(last uint32, e *Error) {
+	c.pending = appendGoAwayFrame(c.pending, last, e)
+	c.lastWords()
+}
+
+// lastWords are what is pending. mu is held.
+func (c *conn) lastWords() {
 	c.leaving = true
 	c.writeBy = time.Now().Add(lastWord)
 	c.nc.SetWriteDeadline(c.writeBy)
@@ -189,15 +207,19 @@ func (c *conn) flush() {
 		c.pending, c.spare = c.spare[:0], nil
 		c.renew()
 		c.mu.Unlock()
-		_, err := c.nc.Write(out)
+		n, err := c.nc.Write(out)
 		c.s.stats.writes.Add(1)
-		c.s.stats.bytesWritten.Add(uint64(len(out)))
+		c.s.stats.bytesWritten.Add(uint64(n))
 		c.mu.Lock()
 		if cap(out) <= 2*bigBuffer {
 			c.spare = out[:0]
 		}
-		if err != nil {
-			c.fail(err)
+		switch {
+		case err == nil || c.broken:
+		case errors.Is(err, os.ErrDeadlineExceeded) && !c.leaving:
+			c.tooSlow(out, n)
+		default:
+			c.fail()
 		}
 		c.relieve()
 		c.tell()
@@ -219,10 +241,7 @@ func (c *conn) renew() {
 }
 
 // fail gives up writing. The reader learns it by the close. mu is held.
-func (c *conn) fail(err error) {
-	if errors.Is(err, os.ErrDeadlineExceeded) && !c.leaving {
-		c.s.stats.fault(FaultSlow)
-	}
+func (c *conn) fail() {
 	c.broken = true
 	c.pending = nil
 	c.nc.Close()

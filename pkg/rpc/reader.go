@@ -152,6 +152,13 @@ func (c *conn) request(f *Frame) *Error {
 	if f.ID == 0 && f.Kind == KindReq {
 		return protocolError(FaultID, BadFrame, "a request needs an id")
 	}
+	if c.closed {
+		c.answer(f, protocolError(faultNone, Unavailable, "going away"))
+		return nil
+	}
+	if int32(f.ID-c.last) > 0 { // parts may have let a later one pass
+		c.last = f.ID
+	}
 	var meta []byte
 	body := f.Body
 	if f.Flags&FlagMeta != 0 {
@@ -300,8 +307,8 @@ func (c *conn) admit(r *Request) (refusal, e *Error) {
 		return nil, protocolError(FaultID, BadFrame, "id in use")
 	case r.notify && stream:
 		return protocolError(FaultMethod, Unimplemented, "a subscription needs an id"), nil
-	case c.draining:
-		return protocolError(faultNone, Unavailable, "going down"), nil
+	case c.going != nil:
+		return protocolError(faultNone, Unavailable, "going away"), nil
 	case stream && c.subs >= cfg.MaxSubs:
 		return protocolError(FaultSubs, ResourceExhausted, "too many subscriptions"), nil
 	case !stream && c.running-c.subs >= cfg.MaxInflight, c.bytes+len(r.keep) > cfg.MaxInflightBytes:
@@ -311,7 +318,6 @@ func (c *conn) admit(r *Request) (refusal, e *Error) {
 	c.bytes += len(r.keep)
 	if !r.notify {
 		c.open[r.ID] = r
-		c.lastID = r.ID
 	}
 	if stream {
 		c.subs++
