@@ -38,6 +38,18 @@ func (r *Recorder) Record(d time.Duration) {
 	}
 }
 
+// RecordMany counts the same duration n times, for the price of once.
+func (r *Recorder) RecordMany(d time.Duration, n int64) {
+	switch {
+	case d < 0:
+		r.negative += n
+	case int64(d) > highest:
+		r.overflow += n
+	default:
+		_ = r.h.RecordValues(int64(d), n)
+	}
+}
+
 // Merge adds what other counted.
 func (r *Recorder) Merge(other *Recorder) {
 	r.h.Merge(other.h)

@@ -1,0 +1,78 @@
+package load
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Process is another process of this machine, by its id. What the system does not tell
+// is unknown, never guessed.
+type Process struct{ PID int }
+
+// tickOfStat is the unit of /proc/PID/stat, the same on every Linux that Go runs on.
+const tickOfStat = 10 * time.Millisecond
+
+// CPU is the time that the process has used so far, user and system, to 10 ms.
+func (p *Process) CPU() (time.Duration, bool) {
+	if p == nil {
+		return 0, false
+	}
+	// The name of the program stands in brackets and may hold anything.
+	_, rest, _ := strings.Cut(line(fmt.Sprintf("/proc/%d/stat", p.PID)), ") ")
+	f := strings.Fields(rest)
+	if len(f) < 13 {
+		return 0, false
+	}
+	user, system := number(f[11]), number(f[12])
+	if user == nil || system == nil {
+		return 0, false
+	}
+	return time.Duration(*user+*system) * tickOfStat, true
+}
+
+// RSS is the memory that the process has resident, in bytes.
+func (p *Process) RSS() (int64, bool) {
+	if p == nil {
+		return 0, false
+	}
+	pages := number(second(line(fmt.Sprintf("/proc/%d/statm", p.PID))))
+	if pages == nil {
+		return 0, false
+	}
+	return *pages * int64(pageSize), true
+}
+
+// OwnCPU is the CPU time that this process has used, user and system.
+func OwnCPU() (time.Duration, bool) { return processCPU() }
+
+// Processors are the numbers of those that this process may run on; nil where the
+// system does not say.
+func Processors() []int {
+	for l := range strings.Lines(string(file("/proc/self/status"))) {
+		if list, ok := strings.CutPrefix(l, "Cpus_allowed_list:"); ok {
+			return parseRanges(strings.TrimSpace(list))
+		}
+	}
+	return nil
+}
+
+// parseRanges reads "0-2,7".
+func parseRanges(s string) (all []int) {
+	for part := range strings.SplitSeq(s, ",") {
+		first, last, isRange := strings.Cut(part, "-")
+		a, err := strconv.Atoi(first)
+		b := a
+		if isRange && err == nil {
+			b, err = strconv.Atoi(last)
+		}
+		if err != nil || b < a || b-a > 1<<16 {
+			return nil
+		}
+		for i := a; i <= b; i++ {
+			all = append(all, i)
+		}
+	}
+	return all
+}

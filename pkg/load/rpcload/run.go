@@ -1,0 +1,401 @@
+package rpcload
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"tracker/pkg/load"
+	"tracker/pkg/rpc"
+)
+
+// Outcome is what a run found. Sent = Right + Wrong + Refused + Lost.
+type Outcome struct {
+	Sent, Right, Wrong, Refused, Lost int64
+	Doubled, Unknown                  int64 // answers beyond those
+	Failed                            map[rpc.Status]int64
+	Faults                            []string // the first things that went wrong, in words
+
+	Took     time.Duration // the part that was measured
+	Answered int64         // in it
+	Planned  int64         // of an open loop: calls that fell due, in all
+	Partial  bool          // interrupted
+
+	Latency  *load.Recorder // of usual calls: from when they were written, or were due in an open loop
+	Sleeping *load.Recorder // of those that sleep
+	Service  *load.Recorder // of an open loop: of all calls, from when they were written
+
+	ClientCPU time.Duration // while it was measured
+	ServerCPU time.Duration // if ServerKnown
+	Cores     int           // that the client could use
+	RSSBefore int64         // of the server: before the first connection, with all of them
+	RSSIdle   int64         // open and unused, and at the end of the load; 0 if unknown
+	RSSBusy   int64
+
+	ServerKnown bool
+	Intervals   []load.Interval
+	Started     time.Time
+}
+
+// Rate is answers a second.
+func (o *Outcome) Rate() float64 {
+	if o.Took <= 0 {
+		return 0
+	}
+	return float64(o.Answered) / o.Took.Seconds()
+}
+
+// PerCall is the server's CPU time of a call.
+func (o *Outcome) PerCall() (time.Duration, bool) {
+	if !o.ServerKnown || o.Answered == 0 {
+		return 0, false
+	}
+	return o.ServerCPU / time.Duration(o.Answered), true
+}
+
+// Err wraps ErrFailed unless every call was answered, rightly and once.
+func (o *Outcome) Err() error {
+	if o.Wrong+o.Refused+o.Lost+o.Doubled+o.Unknown == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: of %d, %d were wrong, %d refused, %d lost, %d doubled, and %d never asked for", ErrFailed,
+		o.Sent, o.Wrong, o.Refused, o.Lost, o.Doubled, o.Unknown)
+}
+
+const (
+	busyClient = 0.9 // of the processors that it can use
+	idleServer = 0.8 // of one
+)
+
+// ClientBound tells whether the client was the limit: it was busy, and the server, if
+// that is known, was not.
+func (o *Outcome) ClientBound() bool {
+	if o.Took <= 0 {
+		return false
+	}
+	client, server := o.ClientCPU.Seconds()/o.Took.Seconds(), o.ServerCPU.Seconds()/o.Took.Seconds()
+	return client > busyClient*float64(max(1, o.Cores)) && (!o.ServerKnown || server < idleServer)
+}
+
+// Run does what cfg says. A server that refuses the first call, or the connection, says
+// why: the error wraps an *rpc.Error; one that cannot be reached is another error.
+// Answers that are wrong, lost or doubled are no error of Run: see Outcome.Err. When ctx
+// ends, so does the run, with what it has.
+func Run(ctx context.Context, cfg Config) (*Outcome, error) {
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	usual, sleeping, err := cfg.kinds()
+	if err != nil {
+		return nil, err
+	}
+	o := &Outcome{Cores: min(cfg.Conns, runtime.GOMAXPROCS(0)), Started: time.Now()}
+	o.RSSBefore, _ = cfg.Server.RSS()
+	lines, err := cfg.dial(ctx, &usual)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		for _, nc := range lines {
+			_ = nc.Close()
+		}
+	}()
+	o.RSSIdle, _ = cfg.Server.RSS()
+	if cfg.Connected != nil {
+		cfg.Connected()
+	}
+	share := cfg.Share
+	if cfg.Method != Sleep {
+		share = 0
+	}
+	r := &run{cfg: &cfg, began: time.Now()}
+	shared := newBooks()
+	conns := make([]*conn, len(lines))
+	for i, nc := range lines {
+		conns[i] = newConn(nc, r, newLedger(cfg.Depth, usual, sleeping, share), shared)
+	}
+	r.drive(ctx, conns, o)
+	o.add(conns)
+	o.Latency, o.Sleeping, o.Service = shared.usual, shared.sleeping, shared.service
+	return o, nil
+}
+
+// dialers is how many connections are opened at once; a server bounds the strangers of
+// an address.
+const dialers = 16
+
+// dial opens the connections; the first has to answer one call before the others come.
+func (c *Config) dial(ctx context.Context, k *kind) ([]net.Conn, error) {
+	lines := make([]net.Conn, c.Conns)
+	closeAll := func() {
+		for _, nc := range lines {
+			if nc != nil {
+				_ = nc.Close()
+			}
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.Drain+10*time.Second)
+	defer cancel()
+	open := func(ctx context.Context, i int) error {
+		nc, err := c.Dial(ctx)
+		if err != nil {
+			return err
+		}
+		lines[i] = nc
+		w, err := rpc.Greet(ctx, nc, c.Hello)
+		if err != nil {
+			return err
+		}
+		return c.fits(&w, len(k.form.frame))
+	}
+	err := open(ctx, 0)
+	if err == nil {
+		err = probe(ctx, lines[0], k)
+	}
+	if err == nil {
+		group, ctx := errgroup.WithContext(ctx)
+		group.SetLimit(dialers)
+		for i := 1; i < c.Conns; i++ {
+			group.Go(func() error { return open(ctx, i) })
+		}
+		err = group.Wait()
+	}
+	if err != nil {
+		closeAll()
+		return nil, err
+	}
+	return lines, nil
+}
+
+// fits holds what is to be done against what the server allows. Inline methods never
+// leave its reader, so its limits of what is in flight do not concern them.
+func (c *Config) fits(w *rpc.Welcome, frame int) error {
+	sums := c.Method == Sum
+	switch {
+	case !sums && c.Depth > int(w.MaxInflight):
+		return fmt.Errorf("depth %d: the server allows %d requests in flight", c.Depth, w.MaxInflight)
+	case !sums && c.Depth*frame > int(w.MaxInflightBytes):
+		return fmt.Errorf("depth %d with this payload: the server allows %d bytes in flight", c.Depth, w.MaxInflightBytes)
+	case frame > int(w.MaxFrame):
+		return fmt.Errorf("payload %d: the server takes frames of %d bytes", c.Payload, w.MaxFrame)
+	}
+	return nil
+}
+
+// probe makes one call, so that a server without the method says so before the load.
+func probe(ctx context.Context, nc net.Conn, k *kind) error {
+	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	const id = 1
+	if _, err := nc.Write(k.form.put(nil, id)); err != nil {
+		return err
+	}
+	var h [rpc.HeaderSize]byte
+	if _, err := io.ReadFull(nc, h[:]); err != nil {
+		return fmt.Errorf("the first call: %w", err)
+	}
+	word := binary.LittleEndian.Uint32(h[:])
+	f := rpc.Frame{Kind: rpc.Kind(word >> 24 & 15), ID: binary.LittleEndian.Uint32(h[4:]), Code: binary.LittleEndian.Uint16(h[8:]), Body: make([]byte, word&(1<<24-1))}
+	if _, err := io.ReadFull(nc, f.Body); err != nil {
+		return fmt.Errorf("the first call: %w", err)
+	}
+	switch e := f.Failure(); {
+	case e != nil:
+		return fmt.Errorf("the first call: %w", e)
+	case f.Kind != rpc.KindRsp, f.ID != id, !k.answer.is(f.Body, id):
+		return fmt.Errorf("%w: the first call was answered with %v", ErrFailed, f)
+	}
+	return nil
+}
+
+// sample is a moment of a run.
+type sample struct {
+	at             time.Duration
+	sent, right    int64
+	client, server time.Duration
+	known          bool
+}
+
+func (r *run) sample(conns []*conn) sample {
+	s := sample{at: r.now()}
+	for _, c := range conns {
+		s.sent += c.sent.Load()
+		s.right += c.right.Load()
+	}
+	s.client, _ = load.OwnCPU()
+	s.server, s.known = r.cfg.Server.CPU()
+	return s
+}
+
+// drive starts what the connections need, waits, and ends it.
+func (r *run) drive(ctx context.Context, conns []*conn, o *Outcome) {
+	var wg sync.WaitGroup
+	for _, c := range conns {
+		wg.Go(func() {
+			if r.cfg.open() {
+				c.err = c.answers()
+			} else {
+				c.err = c.fill()
+			}
+		})
+	}
+	pacing, stopPacing := context.WithCancel(ctx)
+	defer stopPacing()
+	paced := make(chan int64, 1)
+	if r.cfg.open() {
+		go func() { paced <- r.pace(pacing, conns) }() // received below
+	}
+	ended := make(chan struct{})
+	go func() { // ends with the connections
+		wg.Wait()
+		close(ended)
+	}()
+	r.measure(ctx, conns, o, ended)
+	stopPacing()
+	if r.cfg.open() {
+		o.Planned = <-paced
+	}
+	r.stopping.Store(true)
+	r.drain(conns, ended)
+	<-ended
+}
+
+// measure waits through the warm-up and the measured part, or until nobody is left.
+func (r *run) measure(ctx context.Context, conns []*conn, o *Outcome, ended <-chan struct{}) {
+	ticks := time.NewTicker(r.cfg.Interval)
+	defer ticks.Stop()
+	last := r.sample(conns)
+	begin := last
+	wait := func(until time.Duration) bool {
+		t := time.NewTimer(until - r.now())
+		defer t.Stop()
+		for {
+			select {
+			case <-t.C:
+				return true
+			case <-ctx.Done():
+				o.Partial = true
+				return false
+			case <-ended:
+				return false
+			case <-ticks.C:
+				now := r.sample(conns)
+				r.tick(last, now, o)
+				last = now
+			}
+		}
+	}
+	if r.cfg.Warmup == 0 || wait(r.cfg.Warmup) {
+		begin = r.sample(conns)
+		wait(begin.at + r.cfg.Duration)
+	}
+	end := r.sample(conns)
+	o.RSSBusy, _ = r.cfg.Server.RSS()
+	o.Took, o.Answered = end.at-begin.at, end.right-begin.right
+	o.ClientCPU = end.client - begin.client
+	o.ServerCPU, o.ServerKnown = end.server-begin.server, begin.known && end.known
+}
+
+func (r *run) tick(last, now sample, o *Outcome) {
+	t := Tick{At: now.at, Warming: last.at < r.cfg.Warmup, Sent: now.sent - last.sent, Answered: now.right - last.right}
+	t.Rate = float64(t.Answered) / (now.at - last.at).Seconds()
+	if !t.Warming {
+		o.Intervals = append(o.Intervals, load.Interval{TNS: int64(last.at - r.cfg.Warmup), LenNS: int64(now.at - last.at), Sent: t.Sent, Received: t.Answered})
+	}
+	if r.cfg.OnTick != nil {
+		r.cfg.OnTick(t)
+	}
+}
+
+// drain gives the last answers time to come, and then ends what still waits for one.
+func (r *run) drain(conns []*conn, ended <-chan struct{}) {
+	if r.cfg.open() {
+		for _, c := range conns { // those that wait for nothing wait for ever
+			c.mu.Lock()
+			if c.l.underway() == 0 && len(c.late) == 0 {
+				_ = c.nc.SetDeadline(time.Unix(1, 0))
+			}
+			c.mu.Unlock()
+		}
+	}
+	t := time.NewTimer(r.cfg.Drain)
+	defer t.Stop()
+	select {
+	case <-ended:
+	case <-t.C:
+		for _, c := range conns {
+			_ = c.nc.SetDeadline(time.Unix(1, 0))
+		}
+	}
+}
+
+// pace hands out calls as they fall due, in turn to the connections, until the plan or
+// ctx ends. It tells how many there were.
+func (r *run) pace(ctx context.Context, conns []*conn) (planned int64) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	p := load.Pacer{Plan: r.cfg.Rate, End: r.cfg.Warmup + r.cfg.Duration}
+	p.Start(r.began)
+	due := make([][]time.Duration, len(conns))
+	for {
+		from, to, ok := p.Wait(ctx)
+		if !ok {
+			return planned
+		}
+		for k := from; k < to; k++ {
+			i := k % int64(len(conns))
+			due[i] = append(due[i], r.cfg.Rate.When(k))
+		}
+		planned += to - from
+		for i, c := range conns {
+			if len(due[i]) == 0 {
+				continue
+			}
+			// One that failed says so where it reads.
+			_ = c.fallDue(due[i])
+			due[i] = due[i][:0]
+		}
+	}
+}
+
+// add sums up the connections, which have ended.
+func (o *Outcome) add(conns []*conn) {
+	o.Failed = map[rpc.Status]int64{}
+	for _, c := range conns {
+		l := c.l
+		o.Sent += l.sent
+		o.Right += l.right
+		o.Wrong += l.wrong
+		o.Refused += l.refused
+		o.Doubled += l.doubled
+		o.Unknown += l.unknown
+		lost := int64(l.underway() + len(c.late))
+		o.Sent += int64(len(c.late)) // due, and never sent: their callers got no answer
+		o.Lost += lost
+		for status, n := range l.failed {
+			o.Failed[status] += n
+		}
+		why := c.lost()
+		if why == nil && lost > 0 {
+			why = errors.New("no answer came in time")
+		}
+		if lost > 0 {
+			l.fault("%d calls were lost: %v", lost, why)
+		} else if why != nil {
+			l.fault("%v", why)
+		}
+		for _, f := range l.faults {
+			if len(o.Faults) < mostFaults {
+				o.Faults = append(o.Faults, f)
+			}
+		}
+	}
+}
