@@ -34,6 +34,14 @@ type Device struct {
 	Seen        bool
 }
 
+// State is what people call it: active or revoked.
+func (d *Device) State() string {
+	if d.Revoked.IsZero() {
+		return "active"
+	}
+	return "revoked"
+}
+
 // Credential is one key of a device, without the key.
 type Credential struct {
 	ID      track.DeviceID

@@ -55,6 +55,7 @@ type Engine struct {
 	roots   sync.Pool      // of *seal.Root, wiped
 	scratch sync.Pool
 
+	crossing   sync.Mutex // see Crossing
 	enrolling  sync.Mutex // serialises commands that check, store, then change mu's state
 	mu         sync.RWMutex
 	reg        *registry
@@ -208,9 +209,12 @@ type Status struct {
 	Live    int // that have a present
 	Lineage uint64
 	Applied uint64 // fixes since start
-	Store   store.Status
-	Hub     hub.Stats
-	Alarms  []Alarm
+	Refused uint64 // fixes that found no room in the present
+	// AliasCollisions counts rotating ids that two devices wanted at the same time.
+	AliasCollisions uint64
+	Store           store.Status
+	Hub             hub.Stats
+	Alarms          []Alarm
 }
 
 // Status gathers what the rooms of the river count, less what the server does for
@@ -221,6 +225,7 @@ func (e *Engine) Status() Status {
 	e.mu.RUnlock()
 	s := Status{
 		Devices: active, Live: e.live.Len(), Lineage: e.store.Lineage(), Applied: e.applied.Load(),
+		Refused: e.live.Refused(), AliasCollisions: e.aliasCollisions.Load(),
 		Store: e.store.Status(), Hub: e.hub.Stats(), Alarms: e.Alarms(),
 	}
 	probed := e.Probed()

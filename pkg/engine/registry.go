@@ -50,6 +50,7 @@ type deviceRec struct {
 	created uint32 // unix seconds
 	revoked uint32 // unix seconds, 0 = not
 	cred    uint32 // newest credential + 1, 0 = none
+	reports bool   // its fixes also come in by another way than datagrams
 }
 
 type credRec struct {

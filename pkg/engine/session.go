@@ -21,7 +21,7 @@ type Session struct {
 	Live     [2]Live  // epochs that the store remembers, newest first
 	Expires  int64    // unix seconds, 0 = never
 	Retiring bool     // replaced by a newer credential: acks say so
-	Several  bool     // its device may use other wire ids at this time, too
+	Several  bool     // its device may use other wire ids, or doors, at this time, too
 	Hidden   bool     // the server's own probe
 }
 
@@ -59,7 +59,7 @@ func (e *Engine) Session(wire track.DeviceID) (Session, bool) {
 		Device: d.id, Cred: c.id, Suite: c.suite, Flags: c.flags,
 		Floor: c.floor, Denied: e.reg.denied[c.id], Live: c.live,
 		Expires: int64(c.expires), Retiring: c.expires != 0, Hidden: d.id == e.probe,
-		Several: c.flags&seal.RotatingIDs != 0 || c.expires != 0 || c.next != 0,
+		Several: c.flags&seal.RotatingIDs != 0 || c.expires != 0 || c.next != 0 || d.reports,
 	}, true
 }
 

@@ -15,19 +15,24 @@ import (
 	"tracker/pkg/track"
 )
 
-// Role is what the bearer of a token may do.
+// Role is what somebody may do. Tokens are of the first two.
 type Role string
 
 const (
 	RoleAdmin  Role = "admin"  // everything
 	RoleViewer Role = "viewer" // read and watch
+	RoleDevice Role = "device" // report its own fixes
 )
 
-// Identity is who is behind a connection.
+// Identity is who is behind a connection: the bearer of a token, or a device that
+// proved its key.
 type Identity struct {
-	Token string // id of the token, 16 hex digits
-	Name  string
-	Role  Role
+	Token   string         // id of the token, 16 hex digits; empty: it is a device
+	Device  track.DeviceID // of a device
+	Cred    track.DeviceID // of a device: the credential that it proved
+	Name    string
+	Role    Role
+	Expires time.Time // zero: when it is revoked
 }
 
 // Token is what people see of a token: never the token itself.
@@ -83,7 +88,16 @@ func (e *Engine) Authenticate(secret string) (Identity, error) {
 	if !ok || e.expired(t) {
 		return Identity{}, fmt.Errorf("token: %w", track.ErrDenied)
 	}
-	return Identity{Token: tokenID(t), Name: t.Name, Role: Role(t.Role)}, nil
+	return Identity{Token: tokenID(t), Name: t.Name, Role: Role(t.Role), Expires: t.Expires}, nil
+}
+
+// Alive tells whether somebody who was let in still would be.
+func (e *Engine) Alive(who *Identity) bool {
+	if who.Role != RoleDevice {
+		return e.TokenAlive(who.Token)
+	}
+	s, known := e.Session(who.Cred)
+	return known && s.Device == who.Device
 }
 
 // TokenAlive tells whether a token that let somebody in still would.

@@ -59,6 +59,7 @@ type Config struct {
 	RecvBuffer int    // bytes of each socket's buffer, default 4 MiB: a burst of 10 ms at 500,000 a second
 	Portable   bool   // one plain socket even where there is better
 	Rate       Rate
+	Crossing   sync.Locker // shared with other doors that take fixes of the same devices, see engine.Engine
 	Logger     *slog.Logger
 	Now        func() time.Time
 }
@@ -143,7 +144,7 @@ type Ingest struct {
 	readers []*reader
 
 	floors    floors
-	crossing  sync.Mutex   // of batches that may share a device with another reader's
+	crossing  sync.Mutex   // see shared
 	complaint atomic.Int64 // unix second in which the log last told of forgeries
 }
 
@@ -162,6 +163,15 @@ func Listen(cfg Config, e Engine) (*Ingest, error) {
 		in.readers = append(in.readers, newReader(in, s, i))
 	}
 	return in, nil
+}
+
+// shared is held by batches that may share a device with another reader's, or another
+// door's.
+func (in *Ingest) shared() sync.Locker {
+	if in.cfg.Crossing != nil {
+		return in.cfg.Crossing
+	}
+	return &in.crossing
 }
 
 // open opens batched sockets, or else a plain one, and says in the log which.

@@ -232,8 +232,8 @@ func (r *reader) cut(fixes, ext int) {
 
 // apply gives the batch to the river, which wants the fixes of one device one batch
 // at a time. A wire id has one reader, but a device that was just rotated, or changes
-// its id with the time, may for a moment be read by two: such batches wait for each
-// other.
+// its id with the time, may for a moment be read by two, and one that reports over a
+// connection too comes in by another door: such batches wait for each other.
 func (r *reader) apply() {
 	defer r.batch.Reset()
 	if len(r.batch.Fixes) == 0 {
@@ -241,8 +241,9 @@ func (r *reader) apply() {
 	}
 	if r.several {
 		r.several = false
-		r.in.crossing.Lock()
-		defer r.in.crossing.Unlock()
+		crossing := r.in.shared()
+		crossing.Lock()
+		defer crossing.Unlock()
 	}
 	r.engine.Apply(&r.batch)
 }

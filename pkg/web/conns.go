@@ -10,18 +10,22 @@ import (
 	"time"
 )
 
-// gate counts the connections of each address that have not shown a token yet, and
-// turns away those beyond the limit. One IPv6 customer has a /64, so that is what
-// counts as an address there.
-type gate struct {
+// Gate counts the connections of each address that nobody knows yet, and turns away
+// those beyond the limit. One IPv6 customer has a /64, so that is what counts as an
+// address there.
+type Gate struct {
 	limit int
 	mu    sync.Mutex
 	open  map[netip.Addr]int
 }
 
-func newGate(limit int) *gate { return &gate{limit: limit, open: map[netip.Addr]int{}} }
+// NewGate makes a gate for that many strangers of one address.
+func NewGate(limit int) *Gate { return &Gate{limit: limit, open: map[netip.Addr]int{}} }
 
-func (g *gate) enter(a netip.Addr) bool {
+// Enter lets a connection from that address in, or not. Whoever came in leaves once:
+// when it is known, or gone.
+func (g *Gate) Enter(from net.Addr) bool {
+	a := source(from)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.open[a] >= g.limit {
@@ -31,7 +35,9 @@ func (g *gate) enter(a netip.Addr) bool {
 	return true
 }
 
-func (g *gate) leave(a netip.Addr) {
+// Leave stops counting a connection that came in.
+func (g *Gate) Leave(from net.Addr) {
+	a := source(from)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.open[a]--; g.open[a] <= 0 {
@@ -67,8 +73,8 @@ func (l *guarded) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &conn{Conn: raw, w: l.w, from: source(raw.RemoteAddr()), writeTimeout: l.w.cfg.WriteTimeout}
-		if !l.w.gate.enter(c.from) {
+		c := &conn{Conn: raw, w: l.w, from: raw.RemoteAddr(), writeTimeout: l.w.cfg.WriteTimeout}
+		if !l.w.gate.Enter(c.from) {
 			l.w.stats.gateRefused.Add(1)
 			_ = raw.Close()
 			continue
@@ -83,7 +89,7 @@ func (l *guarded) Accept() (net.Conn, error) {
 type conn struct {
 	net.Conn
 	w            *Web
-	from         netip.Addr
+	from         net.Addr
 	writeTimeout time.Duration
 	admitted     atomic.Bool
 	upgraded     atomic.Bool // it belongs to a session
@@ -94,7 +100,7 @@ type conn struct {
 // admit stops counting the connection as one of a stranger.
 func (c *conn) admit() {
 	if c.admitted.CompareAndSwap(false, true) {
-		c.w.gate.leave(c.from)
+		c.w.gate.Leave(c.from)
 	}
 }
 

@@ -54,11 +54,8 @@ func stamp(t time.Time) string {
 }
 
 func (w *Web) deviceJSON(d *engine.Device) deviceJSON {
-	v := deviceJSON{ID: d.ID, Name: d.Name, State: "active", Created: stamp(d.Created), Revoked: stamp(d.Revoked),
+	v := deviceJSON{ID: d.ID, Name: d.Name, State: d.State(), Created: stamp(d.Created), Revoked: stamp(d.Revoked),
 		Alarms: d.Alarms.Names(), Credentials: make([]credentialJSON, 0, len(d.Credentials))}
-	if !d.Revoked.IsZero() {
-		v.State = "revoked"
-	}
 	for _, c := range d.Credentials {
 		v.Credentials = append(v.Credentials, credentialJSON{ID: c.ID, Suite: int(c.Suite), Flags: c.Flags.String(),
 			Created: stamp(c.Created), Expires: stamp(c.Expires)})
@@ -84,17 +81,12 @@ func (n *newDeviceJSON) parse() (engine.NewDevice, error) {
 	return engine.NewDevice{Name: n.Name, Suite: seal.Suite(n.Suite), Flags: flags}, nil
 }
 
-const (
-	devicePage    = 100
-	maxDevicePage = 1000
-)
-
 func (w *Web) listDevices(rq *request) error {
-	limit, err := rq.limit(devicePage, maxDevicePage)
+	limit, err := rq.limit(engine.DevicePage, engine.MaxDevicePage)
 	if err != nil {
 		return err
 	}
-	after, err := parseAfter(rq.query.Get("after"))
+	after, err := engine.After(rq.query.Get("after"))
 	if err != nil {
 		return err
 	}
@@ -111,18 +103,6 @@ func (w *Web) listDevices(rq *request) error {
 		page.Devices = append(page.Devices, w.deviceJSON(&found[i]))
 	}
 	return rq.replyJSON(fasthttp.StatusOK, page)
-}
-
-// parseAfter reads the cursor of lists that go by device id.
-func parseAfter(s string) (track.DeviceID, error) {
-	if s == "" {
-		return 0, nil
-	}
-	id, err := track.ParseDeviceID(s)
-	if err != nil {
-		return 0, fmt.Errorf("after %q: not a cursor of this list: %w", s, track.ErrInvalid)
-	}
-	return id, nil
 }
 
 func (w *Web) enroll(rq *request) error {

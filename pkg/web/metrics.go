@@ -45,27 +45,7 @@ func (s *stats) sessionEnded(why *closing) {
 }
 
 // count is one whole number, for /v1/status and /metrics alike.
-type count struct {
-	name  string
-	value uint64
-	gauge bool
-	help  string
-}
-
-func hubCounts(h *hub.Stats) []count {
-	return []count{
-		{"viewers", uint64(h.Viewers), true, "watches open now"},
-		{"streams", uint64(h.Streams), true, "different things that are watched"},
-		{"behind", uint64(h.Behind), true, "watches that have fallen behind and are not back yet"},
-		{"bytes", uint64(max(h.Bytes, 0)), true, "of frames kept for those who lag or resume"},
-		{"frames", h.Frames, false, "frames made for streams"},
-		{"fixes_in", h.FixesIn, false, "fixes published"},
-		{"fixes_out", h.FixesOut, false, "fixes given to watches, snapshots and resyncs not counted"},
-		{"encodings", h.Encodings, false, "times that the bytes of a frame were made"},
-		{"skipped", h.Skipped, false, "fixes that slow watches were spared"},
-		{"resyncs", h.Resyncs, false, "times that a watch came back from behind"},
-	}
-}
+type count = engine.Count
 
 func storeCounts(s *store.Status) []count {
 	ok := uint64(0)
@@ -118,10 +98,10 @@ func (s *scrape) counter(name, help string, v uint64) {
 
 func (s *scrape) counts(prefix string, counts []count) {
 	for _, c := range counts {
-		if c.gauge {
-			s.gauge(prefix+c.name, c.help, float64(c.value))
+		if c.Gauge {
+			s.gauge(prefix+c.Name, c.Help, float64(c.Value))
 		} else {
-			s.counter(prefix+c.name+"_total", c.help, c.value)
+			s.counter(prefix+c.Name+"_total", c.Help, c.Value)
 		}
 	}
 }
@@ -131,6 +111,7 @@ func (w *Web) metrics(rq *request) error {
 	var s scrape
 	s.gauge("tracker_uptime_seconds", "since the start", time.Since(w.started).Seconds())
 	w.scrapeRiver(&s, &st)
+	s.counts("tracker_rpc_", w.cfg.Gateway())
 	var ingest []count
 	for name, n := range w.cfg.Ingest() {
 		gauge := name == "devices" || name == "readers"
@@ -157,10 +138,12 @@ func (w *Web) metrics(rq *request) error {
 func (w *Web) scrapeRiver(s *scrape, st *engine.Status) {
 	s.gauge("tracker_devices", "enrolled and not revoked", float64(st.Devices))
 	s.gauge("tracker_live_devices", "with a latest fix", float64(st.Live))
+	s.counter("tracker_live_refused_total", "fixes of devices for which the present had no room", st.Refused)
 	s.counter("tracker_fixes_total", "fixes applied", st.Applied)
+	s.counter("tracker_alias_collisions_total", "rotating ids that two devices wanted at the same time", st.AliasCollisions)
 	s.counts("tracker_store_", storeCounts(&st.Store))
 	s.gauge("tracker_store_last_commit_seconds", "how long the last commit took", st.Store.LastCommit.Seconds())
-	s.counts("tracker_hub_", hubCounts(&st.Hub))
+	s.counts("tracker_hub_", engine.HubCounts(&st.Hub))
 	s.lag(&st.Hub)
 }
 

@@ -308,6 +308,7 @@ func TestAnswersAreAsTheDocumentSays(t *testing.T) {
 		{method: "POST", route: "/v1/tokens", path: "/v1/tokens", body: `{"name":"wall","role":"viewer","ttl":"1h"}`},
 		{method: "DELETE", route: "/v1/tokens/{id}", path: "/v1/tokens/" + tok.ID},
 		{method: "GET", route: "/v1/stream", path: "/v1/stream"},
+		{method: "GET", route: "/v1/rpc", path: "/v1/rpc"},
 	} {
 		called[tc.method+" "+tc.route] = true
 		a := h.do(tc.method, tc.path, h.admin, tc.body, tc.header...)

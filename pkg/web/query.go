@@ -11,24 +11,20 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"tracker/pkg/engine"
 	"tracker/pkg/geo"
 	"tracker/pkg/store"
 	"tracker/pkg/track"
 )
 
-const (
-	fixPage    = 1000
-	maxFixPage = 10_000
-)
-
 // positions answers with the latest fix of some devices, of those in a box, or of
 // all, by ascending id.
 func (w *Web) positions(rq *request) error {
-	limit, err := rq.limit(fixPage, maxFixPage)
+	limit, err := rq.limit(engine.FixPage, engine.MaxFixPage)
 	if err != nil {
 		return err
 	}
-	after, err := parseAfter(rq.query.Get("after"))
+	after, err := engine.After(rq.query.Get("after"))
 	if err != nil {
 		return err
 	}
@@ -51,18 +47,12 @@ func (w *Web) positions(rq *request) error {
 }
 
 func (w *Web) positionsOf(rq *request, refs []string) error {
-	if len(refs) > maxFixPage || rq.query.Has("bbox") || rq.query.Get("after") != "" {
-		return fmt.Errorf("device: give up to %d, without bbox and after: %w", maxFixPage, track.ErrInvalid)
+	if len(refs) > engine.MaxFixPage || rq.query.Has("bbox") || rq.query.Get("after") != "" {
+		return fmt.Errorf("device: give up to %d, without bbox and after: %w", engine.MaxFixPage, track.ErrInvalid)
 	}
-	fixes := make([]track.Fix, 0, len(refs))
-	for _, ref := range refs {
-		d, err := w.engine.Find(ref)
-		if err != nil {
-			return err
-		}
-		if d.Seen && d.Last.Has&track.HasPos != 0 {
-			fixes = append(fixes, d.Last)
-		}
+	fixes, err := w.engine.LatestOf(refs)
+	if err != nil {
+		return err
 	}
 	w.replyFixes(rq, fixes, "")
 	return nil
@@ -85,15 +75,9 @@ func (w *Web) replyFixes(rq *request, fixes []track.Fix, next string) {
 	rq.reply(fasthttp.StatusOK, append(b, '}', '\n'))
 }
 
-const (
-	nearDistance = 5000
-	nearLimit    = 20
-	maxNear      = 1000
-)
-
 // near lists devices around a place, nearest first.
 func (w *Web) near(rq *request) error {
-	limit, err := rq.limit(nearLimit, maxNear)
+	limit, err := rq.limit(engine.NearLimit, engine.MaxNear)
 	if err != nil {
 		return err
 	}
@@ -101,7 +85,7 @@ func (w *Web) near(rq *request) error {
 	if err != nil {
 		return fmt.Errorf("at: %v: %w", err, track.ErrInvalid)
 	}
-	within := float64(nearDistance)
+	within := float64(engine.NearDistance)
 	if s := rq.query.Get("within"); s != "" {
 		within, err = strconv.ParseFloat(s, 64)
 		if err != nil || !(within > 0) || math.IsInf(within, 0) {
@@ -115,19 +99,15 @@ func (w *Web) near(rq *request) error {
 			b = append(b, ',')
 		}
 		b = append(b, `{"distance_m":`...)
-		b = strconv.AppendFloat(b, math.Round(float64(hits[i].Distance)*100)/100, 'f', -1, 64)
+		metres, bearing := engine.Away(at, &hits[i])
+		b = strconv.AppendFloat(b, metres, 'f', -1, 64)
 		b = append(b, `,"bearing_deg":`...)
-		b = strconv.AppendFloat(b, bearing(at, hits[i].Fix.At), 'f', -1, 64)
+		b = strconv.AppendFloat(b, bearing, 'f', -1, 64)
 		b = append(b, `,"fix":`...)
 		b = append(appendFix(b, &hits[i].Fix, w.engine.AppendName), '}')
 	}
 	rq.reply(fasthttp.StatusOK, append(b, "]}\n"...))
 	return nil
-}
-
-// bearing is rounded to a tenth of a degree, and 360 is 0.
-func bearing(a, b geo.Point) float64 {
-	return math.Mod(math.Round(geo.Bearing(a, b)*10), 3600) / 10
 }
 
 // history answers with the past of one device, a page as JSON or all of it as lines.
@@ -143,12 +123,12 @@ func (w *Web) history(rq *request) error {
 		return nil
 	}
 	if q.Limit == 0 {
-		q.Limit = fixPage
+		q.Limit = engine.FixPage
 	}
-	if q.Limit > maxFixPage {
-		return fmt.Errorf("limit %d: want 1..%d, or ask for application/x-ndjson: %w", q.Limit, maxFixPage, track.ErrInvalid)
+	if q.Limit > engine.MaxFixPage {
+		return fmt.Errorf("limit %d: want 1..%d, or ask for application/x-ndjson: %w", q.Limit, engine.MaxFixPage, track.ErrInvalid)
 	}
-	fixes, err := w.historyPage(rq.ctx, q, nil)
+	fixes, err := w.engine.HistoryPage(rq.ctx, q, nil)
 	if err != nil {
 		return err
 	}
@@ -200,14 +180,6 @@ func (rq *request) time(name string) (time.Time, error) {
 	return t, nil
 }
 
-func (w *Web) historyPage(ctx context.Context, q store.Query, fixes []track.Fix) ([]track.Fix, error) {
-	err := w.engine.History(ctx, q, func(f *track.Fix, _ []byte) error {
-		fixes = append(fixes, *f)
-		return nil
-	})
-	return fixes, err
-}
-
 // lines is a history as one JSON object a line. It reads the store a page at a time,
 // as fast as the client takes them: a client that stops reading holds a few hundred
 // kilobytes and no cursor of the database.
@@ -248,7 +220,7 @@ func (l *lines) fill() {
 	ctx, cancel := context.WithTimeout(l.w.life, l.w.cfg.WriteTimeout)
 	defer cancel()
 	var err error
-	l.fixes, err = l.w.historyPage(ctx, q, l.fixes[:0])
+	l.fixes, err = l.w.engine.HistoryPage(ctx, q, l.fixes[:0])
 	if l.w.life.Err() != nil {
 		err = track.ErrClosed
 	}

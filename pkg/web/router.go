@@ -64,6 +64,7 @@ var routes = []route{
 	{"POST", "/v1/tokens", admins, nil, (*Web).createToken},
 	{"DELETE", "/v1/tokens/{id}", admins, nil, (*Web).revokeToken},
 	{"GET", "/v1/stream", viewers, nil, (*Web).stream},
+	{"GET", "/v1/rpc", everybody, nil, (*Web).rpc},
 }
 
 const batchPath = "/v1/devices:batch"
@@ -355,8 +356,8 @@ func (rq *request) limit(def, most int) (int, error) {
 		return def, nil
 	}
 	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 || n > most {
+	if err != nil {
 		return 0, fmt.Errorf("limit %q: want 1..%d: %w", s, most, track.ErrInvalid)
 	}
-	return n, nil
+	return engine.Limit(&n, def, most)
 }

@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/url"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -112,7 +111,7 @@ func (w *Web) open(c *conn, buffered net.Conn, key string, who engine.Identity, 
 		// counted against anybody.
 		_ = tcp.SetWriteBuffer(sendBuffer)
 	}
-	if _, err := c.Write(upgradeReply(key)); err != nil {
+	if _, err := c.Write(upgradeReply(key, "")); err != nil {
 		s.end(hungUp)
 	}
 	w.stats.opened.Add(1)
@@ -169,10 +168,14 @@ func checkOrigin(h *fasthttp.RequestHeader) error {
 	return nil
 }
 
-func upgradeReply(key string) []byte {
+// upgradeReply answers the handshake, and picks a subprotocol unless it is empty.
+func upgradeReply(key, protocol string) []byte {
 	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	if protocol != "" {
+		protocol = "\r\nSec-WebSocket-Protocol: " + protocol
+	}
 	return []byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " +
-		base64.StdEncoding.EncodeToString(sum[:]) + "\r\n\r\n")
+		base64.StdEncoding.EncodeToString(sum[:]) + protocol + "\r\n\r\n")
 }
 
 // run lives as long as the session.
@@ -351,11 +354,8 @@ func (s *session) parse(b []byte) (ask, error) {
 }
 
 func parseResume(m *message) (resumption, error) {
-	epoch, err := strconv.ParseUint(m.Epoch, 16, 64)
-	if err != nil || len(m.Epoch) != 16 {
-		return resumption{}, fmt.Errorf("epoch %q: want 16 hex digits: %w", m.Epoch, track.ErrInvalid)
-	}
-	return resumption{epoch: epoch, seq: m.Seq}, nil
+	epoch, err := engine.StreamEpoch(m.Epoch)
+	return resumption{epoch: epoch, seq: m.Seq}, err
 }
 
 // query reads what is to be watched: exactly one of all, devices and bbox.
@@ -382,22 +382,7 @@ func (s *session) query(m *message) (hub.Query, error) {
 		}
 		return hub.Box(box), nil
 	}
-	return s.devicesQuery(m.Devices)
-}
-
-func (s *session) devicesQuery(refs []string) (hub.Query, error) {
-	if len(refs) == 0 || len(refs) > s.w.cfg.MaxDevices {
-		return hub.Query{}, fmt.Errorf("devices: want 1..%d of them: %w", s.w.cfg.MaxDevices, track.ErrInvalid)
-	}
-	ids := make([]track.DeviceID, len(refs))
-	for i, ref := range refs {
-		d, err := s.w.engine.Find(ref)
-		if err != nil {
-			return hub.Query{}, err
-		}
-		ids[i] = d.ID
-	}
-	return hub.Devices(ids...), nil
+	return s.w.engine.DevicesQuery(m.Devices, s.w.cfg.MaxDevices)
 }
 
 // sessionSet is every open WebSocket.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"tracker/pkg/engine"
 	"tracker/pkg/track"
 )
 
@@ -19,6 +20,7 @@ type statusJSON struct {
 	Ingest  map[string]uint64 `json:"ingest"`
 	Store   storeJSON         `json:"store"`
 	Hub     map[string]uint64 `json:"hub"`
+	RPC     map[string]uint64 `json:"rpc"`
 	Alarms  []alarmJSON       `json:"alarms"`
 	Probe   probeJSON         `json:"probe"`
 }
@@ -62,7 +64,7 @@ func (w *Web) status(rq *request) error {
 	v := statusJSON{
 		Version: w.cfg.Version, Uptime: time.Since(w.started).Round(time.Millisecond).Seconds(),
 		Devices: st.Devices, Live: st.Live, Lineage: string(appendHex64(nil, st.Lineage)),
-		Ingest: map[string]uint64{}, Hub: map[string]uint64{}, Alarms: make([]alarmJSON, 0, len(st.Alarms)),
+		Ingest: map[string]uint64{}, Hub: map[string]uint64{}, RPC: map[string]uint64{}, Alarms: make([]alarmJSON, 0, len(st.Alarms)),
 		Store: storeJSON{State: string(st.Store.State), Reason: st.Store.Reason, Stored: st.Store.Stored,
 			Lost: st.Store.Lost, Pending: st.Store.Pending, Bytes: st.Store.Bytes},
 		Probe: w.probe(),
@@ -70,8 +72,11 @@ func (w *Web) status(rq *request) error {
 	for name, n := range w.cfg.Ingest() {
 		v.Ingest[name] = n
 	}
-	for _, c := range hubCounts(&st.Hub) {
-		v.Hub[c.name] = c.value
+	for _, c := range engine.HubCounts(&st.Hub) {
+		v.Hub[c.Name] = c.Value
+	}
+	for _, c := range w.cfg.Gateway() {
+		v.RPC[c.Name] = c.Value
 	}
 	for _, a := range st.Alarms {
 		v.Alarms = append(v.Alarms, alarmJSON{Time: stamp(a.Time), Kind: a.Kind.String(), Device: a.Device, Epoch: a.Epoch})

@@ -57,6 +57,11 @@ type Config struct {
 	Probe func() (age time.Duration, err error)
 	// Ingest yields the counters of the door for datagrams.
 	Ingest func() iter.Seq2[string, uint64]
+	// RPC serves a WebSocket of /v1/rpc until it or ctx ends, and closes it. nil: there
+	// is no such path.
+	RPC func(ctx context.Context, m Messages)
+	// Gateway yields the counters of that door.
+	Gateway func() []engine.Count
 	// Refused counts the connections that the port turned away before they came here.
 	Refused func() uint64
 
@@ -86,6 +91,9 @@ func (c *Config) setDefaults() {
 	if c.Ingest == nil {
 		c.Ingest = func() iter.Seq2[string, uint64] { return func(func(string, uint64) bool) {} }
 	}
+	if c.Gateway == nil {
+		c.Gateway = func() []engine.Count { return nil }
+	}
 	if c.Refused == nil {
 		c.Refused = func() uint64 { return 0 }
 	}
@@ -107,9 +115,10 @@ type Web struct {
 	engine   *engine.Engine
 	log      *slog.Logger
 	started  time.Time
-	gate     *gate
+	gate     *Gate
 	conns    connSet
 	sessions sessionSet
+	calls    calls
 	enc      *hub.Encoding
 	stats    stats
 	requests atomic.Uint64
@@ -121,13 +130,18 @@ type Web struct {
 // New makes a door to an engine.
 func New(cfg Config, e *engine.Engine) *Web {
 	cfg.setDefaults()
-	w := &Web{cfg: cfg, engine: e, log: cfg.Logger.With("room", "web"), started: time.Now(), gate: newGate(cfg.MaxPerAddress)}
+	w := &Web{cfg: cfg, engine: e, log: cfg.Logger.With("room", "web"), started: time.Now(), gate: NewGate(cfg.MaxPerAddress)}
 	w.enc = hub.NewEncoding("websocket-json", frameEncoder(e.AppendName))
 	w.boot = string(appendHex64(nil, uint64(w.started.UnixNano())))[8:]
 	w.life, w.kill = context.WithCancel(context.Background())
+	w.calls.init()
 	w.stats.init()
 	return w
 }
+
+// Gate is what counts strangers here. Other doors on the same port let theirs through
+// it, too.
+func (w *Web) Gate() *Gate { return w.gate }
 
 // shutdownGrace is how long requests in flight may take to end.
 const shutdownGrace = 3 * time.Second
@@ -168,12 +182,14 @@ func serveError(err error) error {
 func (w *Web) stop(srv *fasthttp.Server, ln net.Listener) {
 	_ = ln.Close()
 	w.sessions.endAll(goingAway)
+	w.calls.endAll()
 	w.conns.hurry()
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownGrace)
 	defer cancel()
 	err := srv.ShutdownWithContext(ctx)
 	w.kill()
 	w.sessions.wait()
+	w.calls.wait()
 	w.conns.closeAll() // those that did not make it
 	if err != nil && !errors.Is(err, net.ErrClosed) {
 		w.log.Warn("some connections did not end by themselves", "err", err)
