@@ -36,6 +36,7 @@ type options struct {
 	open      size
 	commit    time.Duration
 	grace     time.Duration
+	example   bool
 }
 
 func (o *options) bind(f *pflag.FlagSet) {
@@ -57,6 +58,10 @@ func (o *options) bind(f *pflag.FlagSet) {
 	f.DurationVar(&o.Engine.Hub.Tick, "tick", 50*time.Millisecond, "between frames of a busy stream")
 	f.IntVar(&o.Web.MaxPerAddress, "max-unauthenticated", 256, "connections of one address that have shown no token")
 	f.BoolVar(&o.Web.OpenMetrics, "open-metrics", false, "serve /metrics without a token")
+
+	f.IntVar(&o.Gateway.MaxWatches, "rpc-watches", 64, "watches on one RPC connection")
+	f.DurationVar(&o.Gateway.RPC.Idle, "rpc-idle", time.Minute, "silence of an RPC connection before it is asked, and again before it ends")
+	f.BoolVar(&o.example, "rpc-example", true, "serve the service Example, which documentation and benchmarks call")
 
 	f.IntVar(&o.Ingest.Readers, "readers", 0, "datagram sockets (default: one per CPU, at most 8)")
 	f.Var(&o.recv, "recv-buffer", "receive buffer of each datagram socket (default 4MiB)")
@@ -80,6 +85,7 @@ func (o *options) settle(f *pflag.FlagSet) error {
 	o.Store.RingBytes, o.Store.OpenBytes = int(o.ring), int(o.open)
 	o.Ingest.RecvBuffer = int(o.recv)
 	o.Web.Version = version
+	o.Gateway.NoExample = !o.example
 	// For the engine 0 is the default, for the operator it is none at all.
 	o.Engine.Grace = cmp.Or(o.grace, time.Nanosecond)
 	if err := errors.Join(o.ranges(), o.Config.Check()); err != nil {
@@ -101,6 +107,8 @@ func (o *options) ranges() error {
 		{"commit-every", o.commit.Seconds(), o.commit > 0, "more than 0"},
 		{"tick", o.Engine.Hub.Tick.Seconds(), o.Engine.Hub.Tick > 0, "more than 0"},
 		{"max-unauthenticated", float64(o.Web.MaxPerAddress), o.Web.MaxPerAddress > 0, "more than 0"},
+		{"rpc-watches", float64(o.Gateway.MaxWatches), o.Gateway.MaxWatches > 0, "more than 0"},
+		{"rpc-idle", o.Gateway.RPC.Idle.Seconds(), o.Gateway.RPC.Idle >= time.Second, "1s or more"},
 		{"readers", float64(o.Ingest.Readers), o.Ingest.Readers >= 0, "0 for one per CPU, or more"},
 		{"device-rate", o.Ingest.Rate.Datagrams, o.Ingest.Rate.Datagrams != 0, "more than 0"},
 		{"device-burst", float64(o.Ingest.Rate.Burst), o.Ingest.Rate.Burst != 0, "more than 0"},

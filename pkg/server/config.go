@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"tracker/pkg/engine"
+	"tracker/pkg/gateway"
 	"tracker/pkg/ingest"
 	"tracker/pkg/seal"
 	"tracker/pkg/store/sqlite"
@@ -25,12 +26,13 @@ type Config struct {
 	TLS       TLSMode
 	Cert, Key string // PEM files; default: a self-signed pair in Data
 
-	Engine engine.Config
-	Ingest ingest.Config
-	Store  sqlite.Config
-	Web    web.Config
-	Logger *slog.Logger
-	Ready  func(tcp, udp net.Addr) // called once it serves
+	Engine  engine.Config
+	Ingest  ingest.Config
+	Store   sqlite.Config
+	Web     web.Config
+	Gateway gateway.Config
+	Logger  *slog.Logger
+	Ready   func(tcp, udp net.Addr) // called once it serves
 }
 
 // TLSMode says when TCP speaks TLS.

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -9,10 +8,12 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"tracker/pkg/rpc"
+	"tracker/pkg/web"
 )
 
 // port is the one TCP address of a server. It reads the first bytes of every
@@ -30,9 +31,9 @@ type port struct {
 	tls     *tls.Config // nil: no TLS
 	plain   bool        // speak HTTP and RPC without TLS too
 	http    *handover
-	rpc     *handover // nil: no room for RPC in this house
+	rpc     *handover
 	log     *slog.Logger
-	pending perAddress
+	pending *web.Gate // of those that have not said what they are
 	refused atomic.Uint64
 	wg      sync.WaitGroup
 }
@@ -49,7 +50,7 @@ var (
 )
 
 func newPort(ln net.Listener, log *slog.Logger) *port {
-	return &port{ln: ln, log: log, http: newHandover(ln.Addr())}
+	return &port{ln: ln, log: log, http: newHandover(ln.Addr()), rpc: newHandover(ln.Addr()), pending: web.NewGate(maxPending)}
 }
 
 // run accepts until the listener closes, and returns when no connection is left in
@@ -58,6 +59,7 @@ func (p *port) run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { _ = p.ln.Close() })
 	defer stop()
 	defer p.http.Close()
+	defer p.rpc.Close()
 	defer p.wg.Wait()
 	for {
 		c, err := p.ln.Accept()
@@ -75,17 +77,17 @@ func (p *port) run(ctx context.Context) error {
 			}
 			return fmt.Errorf("accept: %w", err)
 		}
-		addr := remoteAddr(c)
-		if !p.pending.enter(addr, maxPending) {
+		from := c.RemoteAddr()
+		if !p.pending.Enter(from) {
 			p.refused.Add(1)
 			_ = c.Close()
 			continue
 		}
 		p.wg.Go(func() {
-			defer p.pending.leave(addr)
+			defer p.pending.Leave(from)
 			if err := p.sort(ctx, c); err != nil {
 				p.refused.Add(1)
-				p.log.Debug("connection refused", "remote", addr.String(), "err", err)
+				p.log.Debug("connection refused", "remote", from.String(), "err", err)
 				_ = c.Close()
 			}
 		})
@@ -132,10 +134,7 @@ func (p *port) sort(ctx context.Context, c net.Conn) error {
 
 func (p *port) hand(ctx context.Context, c net.Conn, first []byte) error {
 	switch {
-	case bytes.Equal(first, []byte("TRK1")):
-		if p.rpc == nil {
-			return errLanguage
-		}
+	case string(first) == rpc.Preamble:
 		return p.rpc.give(ctx, c)
 	case first[0] >= 'A' && first[0] <= 'Z':
 		return p.http.give(ctx, c)
@@ -158,13 +157,31 @@ func sniff(c net.Conn) ([]byte, error) {
 	return b[:], nil
 }
 
-// sayTLS helps the person who typed http:// and only that one.
+// sayTLS helps the person who typed http://, and the program that was not told of TLS;
+// nobody else.
 func sayTLS(c net.Conn, first []byte) {
-	if first[0] >= 'A' && first[0] <= 'Z' && !bytes.Equal(first, []byte("TRK1")) {
+	switch {
+	case string(first) == rpc.Preamble:
+		_, _ = c.Write(rpc.AppendGoAway(nil, &rpc.Error{Status: rpc.FailedPrecondition, Reason: "tls", Message: "this port speaks TLS", NotRun: true}))
+	case first[0] >= 'A' && first[0] <= 'Z':
 		const body = "this port speaks TLS: use https://\n"
 		_, _ = fmt.Fprintf(c, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(body), body)
+	default:
+		return
+	}
+	// To close with bytes unread would be a reset, which overtakes the answer.
+	if half, ok := c.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		_ = c.SetReadDeadline(time.Now().Add(lastWords))
+		_, _ = io.Copy(io.Discard, io.LimitReader(c, unreadBytes))
 	}
 }
+
+// What still comes from somebody who was told to speak TLS is thrown away for a
+// moment.
+const (
+	lastWords   = 200 * time.Millisecond
+	unreadBytes = 64 << 10
+)
 
 // replayed is a connection whose first bytes were read already.
 type replayed struct {
@@ -179,6 +196,14 @@ func (r *replayed) Read(b []byte) (int, error) {
 		return n, nil
 	}
 	return r.Conn.Read(b)
+}
+
+// CloseWrite says that nothing more comes, where the connection beneath can say so.
+func (r *replayed) CloseWrite() error {
+	if half, ok := r.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }
 
 // NetConn is the connection beneath, for rooms that ask for its file descriptor
@@ -223,45 +248,3 @@ func (h *handover) Close() error {
 }
 
 func (h *handover) Addr() net.Addr { return h.addr }
-
-// perAddress counts connections by client network: an IPv4 address, or the /64
-// that one IPv6 customer has.
-type perAddress struct {
-	mu sync.Mutex
-	n  map[netip.Addr]int
-}
-
-func (p *perAddress) enter(a netip.Addr, limit int) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.n == nil {
-		p.n = map[netip.Addr]int{}
-	}
-	if p.n[a] >= limit {
-		return false
-	}
-	p.n[a]++
-	return true
-}
-
-func (p *perAddress) leave(a netip.Addr) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.n[a]--; p.n[a] <= 0 {
-		delete(p.n, a)
-	}
-}
-
-func remoteAddr(c net.Conn) netip.Addr {
-	ap, err := netip.ParseAddrPort(c.RemoteAddr().String())
-	if err != nil {
-		return netip.Addr{}
-	}
-	a := ap.Addr().Unmap().WithZone("")
-	if a.Is6() {
-		if prefix, err := a.Prefix(64); err == nil {
-			return prefix.Addr()
-		}
-	}
-	return a
-}

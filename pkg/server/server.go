@@ -2,8 +2,8 @@
 // rooms in the order in which the river flows, and stops them against it, so that
 // what was taken in is kept.
 //
-//	open    data directory ► store ► engine ► datagrams ► people's door ► TCP port
-//	stop    datagrams, TCP port, people's door ► engine ► store, which writes what is left
+//	open    data directory ► store ► engine ► datagrams ► people's door ► apps' door ► TCP port
+//	stop    datagrams, TCP port, people's door, apps' door ► engine ► store, which writes what is left
 package server
 
 import (
@@ -19,7 +19,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"tracker/pkg/engine"
+	"tracker/pkg/gateway"
 	"tracker/pkg/ingest"
+	"tracker/pkg/rpc"
 	"tracker/pkg/seal"
 	"tracker/pkg/store/sqlite"
 	"tracker/pkg/web"
@@ -33,6 +35,7 @@ type Server struct {
 	engine *engine.Engine
 	ingest *ingest.Ingest
 	web    *web.Web
+	apps   *gateway.Gateway
 	port   *port
 	probe  *probe
 }
@@ -51,7 +54,7 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, log: cfg.Logger.With("room", "server")}
 	for _, step := range []func(context.Context) error{
-		s.openStore, s.openEngine, s.openIngest, s.openWeb, s.openPort, s.firstStart,
+		s.openStore, s.openEngine, s.openIngest, s.openWeb, s.openGateway, s.openPort, s.firstStart,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, s.close())
@@ -85,7 +88,7 @@ func (s *Server) openEngine(ctx context.Context) (err error) {
 
 func (s *Server) openIngest(context.Context) (err error) {
 	ic := s.cfg.Ingest
-	ic.Addr, ic.Logger = s.cfg.UDP, s.cfg.Logger
+	ic.Addr, ic.Logger, ic.Crossing = s.cfg.UDP, s.cfg.Logger, s.engine.Crossing()
 	if s.ingest, err = ingest.Listen(ic, s.engine); err != nil {
 		return explainListen("udp", s.cfg.UDP, err)
 	}
@@ -98,7 +101,22 @@ func (s *Server) openWeb(context.Context) error {
 	wc.Logger, wc.Probe = s.cfg.Logger, s.probe.health
 	wc.Ingest = s.counters
 	wc.Refused = func() uint64 { return s.port.refused.Load() } // asked through the port, so it is there
+	// The doors know nothing of each other; what one hands to the other goes through
+	// here, where both are known. Nothing comes in before both are.
+	wc.RPC = func(ctx context.Context, m web.Messages) { s.apps.ServeConn(ctx, rpc.OverMessages(m)) }
+	wc.Gateway = func() []engine.Count { return s.apps.Counts() }
 	s.web = web.New(wc, s.engine)
+	return nil
+}
+
+func (s *Server) openGateway(context.Context) error {
+	gc := s.cfg.Gateway
+	gc.Version, gc.Logger, gc.Probe, gc.Ingest = s.cfg.Web.Version, s.cfg.Logger, s.probe.health, s.counters
+	gc.Strangers = s.web.Gate()
+	// A device may send as much by this door as by the other.
+	rate := s.cfg.Ingest.Rate
+	gc.Reports = gateway.Rate{Reports: rate.Datagrams, Fixes: rate.Fixes, Burst: rate.Burst}
+	s.apps = gateway.New(gc, s.engine)
 	return nil
 }
 
@@ -171,6 +189,7 @@ func (s *Server) serve(ctx context.Context) error {
 	g.Go(func() error { return s.ingest.Run(ctx) })
 	g.Go(func() error { return s.port.run(ctx) })
 	g.Go(func() error { return s.web.ServeListener(ctx, s.port.http) })
+	g.Go(func() error { return s.apps.ServeListener(ctx, s.port.rpc) })
 	g.Go(func() error { return s.probe.run(ctx, s.udp()) })
 	s.log.Info("ready", "tcp", s.port.ln.Addr().String(), "udp", s.udp().String())
 	if s.cfg.Ready != nil {

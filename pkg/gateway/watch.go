@@ -1,0 +1,172 @@
+package gateway
+
+import (
+	"fmt"
+	"math"
+
+	"tracker/pkg/engine"
+	"tracker/pkg/hub"
+	"tracker/pkg/rpc"
+	"tracker/pkg/track"
+	"tracker/pkg/wire/trk"
+)
+
+// watch tells what moves.
+type watch struct{ *Gateway }
+
+var _ trk.WatchServer = watch{}
+
+// Open pulls frames from the hub as the client gives credit for them: what a client does
+// not take stays the hub's to conflate, and costs nothing here.
+func (g watch) Open(r *rpc.Request, in trk.WatchReq, p trk.WatchOpenPublisher) error {
+	var area trk.Area
+	q, err := g.query(in.Area(&area))
+	if err != nil {
+		return err
+	}
+	wake := make(chan struct{}, 1)
+	o := hub.Options{Notify: func() {
+		select {
+		case wake <- struct{}{}:
+		default:
+		}
+	}}
+	if o.ResumeEpoch, o.ResumeSeq, err = resumption(&in); err != nil {
+		return err
+	}
+	s := sessionOf(r)
+	number, viewer, err := s.openWatch(q, o)
+	if err != nil {
+		return err
+	}
+	defer s.closeWatch(number, viewer)
+	if err := p.Answer(watchAck(number, viewer)); err != nil {
+		return err
+	}
+	return g.pump(r, p, viewer, wake)
+}
+
+// pump sends one frame after the other until the subscription or the hub ends. What it
+// has pulled it can send, so that no frame grows old between the hub and the socket.
+func (g watch) pump(r *rpc.Request, p trk.WatchOpenPublisher, viewer *hub.Viewer, wake <-chan struct{}) error {
+	ctx := r.Context()
+	var got [1]*hub.Frame
+	for {
+		if err := p.Ready(ctx); err != nil {
+			return err
+		}
+		frames, err := viewer.TryNext(got[:0])
+		if err != nil {
+			return err
+		}
+		if len(frames) == 0 {
+			select {
+			case <-wake:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			continue
+		}
+		f := frames[0]
+		if err := p.Emit(f.Skipped, trk.WatchOpenEvent, f.Bytes(g.enc)); err != nil {
+			return err
+		}
+		got[0] = nil // a quiet watch holds on to no frame
+	}
+}
+
+// Move points a watch at another area, in place.
+func (g watch) Move(r *rpc.Request, in trk.MoveReq, out []byte) ([]byte, error) {
+	var area trk.Area
+	q, err := g.query(in.Area(&area))
+	if err != nil {
+		return nil, err
+	}
+	viewer, ok := sessionOf(r).watch(in.Watch())
+	if !ok {
+		return nil, fmt.Errorf("watch %d: %w", in.Watch(), track.ErrNotFound)
+	}
+	if err := viewer.Retarget(q); err != nil {
+		return nil, err
+	}
+	return trk.AppendWatchAck(out, watchAck(in.Watch(), viewer)), nil
+}
+
+func watchAck(number uint32, viewer *hub.Viewer) *trk.WatchAckT {
+	stream, epoch, resumed := viewer.Stream()
+	return &trk.WatchAckT{Watch: number, Stream: stream, Epoch: hex64(epoch), Resumed: resumed}
+}
+
+// query reads what is to be watched: exactly one of all, devices and box.
+func (g watch) query(in *trk.Area) (hub.Query, error) {
+	var b trk.Box
+	hasBox, n := in.Box(&b) != nil, in.DevicesLength()
+	ways := 0
+	for _, given := range []bool{in.All(), n > 0, hasBox} {
+		if given {
+			ways++
+		}
+	}
+	switch {
+	case ways != 1:
+		return hub.Query{}, fmt.Errorf("want one of all, devices and box: %w", track.ErrInvalid)
+	case in.All():
+		return hub.All(), nil
+	case hasBox:
+		area, err := box(&b)
+		return hub.Box(area), err
+	}
+	refs := make([]string, min(n, g.cfg.MaxDevices+1)) // one too many is refused as such
+	for i := range refs {
+		refs[i] = string(in.Devices(i))
+	}
+	return g.engine.DevicesQuery(refs, g.cfg.MaxDevices)
+}
+
+// resumption reads where an earlier watch stood.
+func resumption(in *trk.WatchReq) (epoch, seq uint64, err error) {
+	if len(in.ResumeEpoch()) == 0 {
+		return 0, 0, nil
+	}
+	at := in.ResumePosition()
+	if !(at >= 0 && at <= maxMillis) || at != math.Trunc(at) {
+		return 0, 0, invalid("resume_position", "%v: want a whole number", at)
+	}
+	epoch, err = engine.StreamEpoch(string(in.ResumeEpoch()))
+	return epoch, uint64(at), err
+}
+
+// openWatch adds a watch, if the connection may have one more.
+func (s *session) openWatch(q hub.Query, o hub.Options) (uint32, *hub.Viewer, error) {
+	most := s.g.cfg.MaxWatches
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.watches) >= most {
+		return 0, nil, &rpc.Error{Status: rpc.Status(trk.AppErrorTooManyWatches), Reason: "rate_limited",
+			Message: fmt.Sprintf("too many watches: %d on one connection", len(s.watches)), NotRun: true}
+	}
+	viewer, err := s.g.engine.Watch(q, o)
+	if err != nil {
+		return 0, nil, err
+	}
+	s.last++
+	for s.watches[s.last] != nil || s.last == 0 { // numbers wrap
+		s.last++
+	}
+	s.watches[s.last] = viewer
+	return s.last, viewer, nil
+}
+
+func (s *session) closeWatch(number uint32, viewer *hub.Viewer) {
+	s.mu.Lock()
+	delete(s.watches, number)
+	s.mu.Unlock()
+	viewer.Close()
+}
+
+func (s *session) watch(number uint32) (*hub.Viewer, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, ok := s.watches[number]
+	return v, ok
+}
