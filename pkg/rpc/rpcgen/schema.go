@@ -26,7 +26,7 @@ type Schema struct {
 type Enum struct {
 	Name   string
 	Base   reflection.BaseType
-	Bits   bool
+	Bits   bool // its values are bits; flatc does not tell, but they look it
 	Values []EnumValue
 	Doc    []string
 }
@@ -121,19 +121,22 @@ func (t Type) isRef() bool {
 	return t.Vector || t.Base == reflection.BaseTypeString || t.Object != nil && !t.Object.Struct
 }
 
-// String is the type as the schema writes it.
-func (t Type) String() string {
-	name := strings.ToLower(t.Base.String())
+// name is the type as the schema writes it, of a vector that of its elements.
+func (t Type) name() string {
 	switch {
 	case t.Object != nil:
-		name = t.Object.Name
+		return t.Object.Name
 	case t.Enum != nil:
-		name = t.Enum.Name
+		return t.Enum.Name
 	}
+	return strings.ToLower(t.Base.String())
+}
+
+func (t Type) String() string {
 	if t.Vector {
-		return "[" + name + "]"
+		return "[" + t.name() + "]"
 	}
-	return name
+	return t.name()
 }
 
 // readSchema reads what flatc compiled. All mistakes are reported at once.
@@ -189,11 +192,10 @@ func (l *loader) loadEnums() {
 		if raw.IsUnion {
 			l.fail("union %s: unions are not supported; use a table with optional fields", e.Name)
 		}
-		for _, a := range raw.Attributes {
-			e.Bits = e.Bits || a.Key == "bit_flags"
-		}
+		e.Bits = len(raw.Values) > 0
 		for _, v := range raw.Values {
 			e.Values = append(e.Values, EnumValue{v.Name, v.Value, v.Documentation})
+			e.Bits = e.Bits && v.Value > 0 && v.Value&(v.Value-1) == 0
 		}
 		l.enums = append(l.enums, e)
 	}

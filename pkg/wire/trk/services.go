@@ -13,7 +13,7 @@ import (
 
 // SchemaHash is of everything in the schema that is seen on the wire. It goes into
 // HELLO and WELCOME; ends with different ones understand each other all the same.
-const SchemaHash uint64 = 0x0000000000000001
+const SchemaHash uint64 = 0xa7ab8f61dc0c6c16
 
 // MethodInfo is what the schema says of a method.
 type MethodInfo struct {
