@@ -1,7 +1,13 @@
+export { connect, Client, type ConnectOptions } from './client.js';
 export { RpcError, type ErrorDetails } from './errors.js';
 export { Status, statusName } from './status.js';
+export { LiveWatch, type Area, type WatchEvent, type WatchOptions } from './watch.js';
+export { readFix, readFixes, writeFix, writeBox, type Box, type EventName, type Fix, type Report } from './fix.js';
 export { Subscription, type Update } from './subscription.js';
 export type { CallOptions, Caller, Event, MethodInfo, RawSubscription, SubscribeOptions } from './caller.js';
 export { AuthKind, type Proof, type Welcome } from './hello.js';
 export { untrusted, type Dial, type LineOptions, type LineState } from './line.js';
 export type { Transport, TransportHandler, WebSocketConstructor, WebSocketLike } from './transport.js';
+export * from './gen/services.js';
+export type * from './gen/messages.js';
+export { AppError, DeviceEvent, FrameKind, Has, Mark } from './gen/trk.js';

@@ -86,7 +86,7 @@ export function dialSocket(address: string, tls: TlsOptions | undefined, signal:
       reject(err);
     };
     const onAbort = (): void => fail(aborted(signal, true));
-    const onError = (err: Error): void => fail(distrust(err) ?? unreachable(address, err.message || String(err), err));
+    const onError = (err: Error): void => fail(distrust(err, socket) ?? unreachable(address, err.message || String(err), err));
     signal.addEventListener('abort', onAbort, { once: true });
     socket.on('error', onError);
     socket.once(tls ? 'secureConnect' : 'connect', () => {
@@ -115,16 +115,21 @@ function parseFingerprint(text: string): string {
   return `sha256:${m[1]!.toLowerCase()}`;
 }
 
-function judge(socket: TLSSocket, pin: string, address: string): RpcError | undefined {
+function fingerprintOf(socket: TLSSocket): string {
   const raw = socket.getPeerCertificate().raw as Uint8Array | undefined;
-  const got = raw ? `sha256:${createHash('sha256').update(raw).digest('hex')}` : 'none';
+  return raw ? `sha256:${createHash('sha256').update(raw).digest('hex')}` : 'none';
+}
+
+function judge(socket: TLSSocket, pin: string, address: string): RpcError | undefined {
+  const got = fingerprintOf(socket);
   return got === pin ? undefined : stranger(`${address} shows the certificate ${got}, want ${pin}`);
 }
 
 const doubts = /^(CERT_|ERR_TLS_CERT|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE)/;
 
-function distrust(err: Error & { code?: string }): RpcError | undefined {
-  return doubts.test(err.code ?? '') ? stranger(err.message, err) : undefined;
+function distrust(err: Error & { code?: string }, socket: Socket | TLSSocket): RpcError | undefined {
+  if (!doubts.test(err.code ?? '') || !('getPeerCertificate' in socket)) return undefined;
+  return stranger(`${err.message}; the certificate is ${fingerprintOf(socket)}`, err);
 }
 
 const stranger = (detail: string, cause?: unknown): RpcError =>
