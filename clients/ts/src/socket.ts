@@ -110,9 +110,9 @@ function tlsOptions(host: string, port: number, o: TlsOptions): TlsConnectOption
 }
 
 function parseFingerprint(text: string): string {
-  const m = /^sha256:([0-9a-f]{64})$/i.exec(text.replaceAll(/(?<=[0-9a-f]{2}):(?=[0-9a-f]{2})/gi, ''));
+  const m = /^sha256:((?:[0-9a-f]{2}:?){31}[0-9a-f]{2})$/i.exec(text);
   if (!m) throw new RpcError(Status.InvalidArgument, `fingerprint "${text}": want sha256: and 64 hex digits`);
-  return `sha256:${m[1]!.toLowerCase()}`;
+  return `sha256:${m[1]!.replaceAll(':', '').toLowerCase()}`;
 }
 
 function fingerprintOf(socket: TLSSocket): string {
