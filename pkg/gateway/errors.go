@@ -49,7 +49,7 @@ func stranger401(why string) *rpc.Error {
 func denied(who *engine.Identity, m *trk.MethodInfo) *rpc.Error {
 	e := &rpc.Error{Status: rpc.PermissionDenied, Reason: "denied", NotRun: true}
 	if who.Role == engine.RoleDevice {
-		e.Message = fmt.Sprintf("%q is a device, which does not call %s.%s: %v", who.Name, m.Service, m.Name, track.ErrDenied)
+		e.Message = fmt.Sprintf("%q is a device, which does not call %s: %v", who.Name, m.FullName(), track.ErrDenied)
 	} else {
 		e.Message = fmt.Sprintf("the token %q is that of a %s: %v", who.Name, who.Role, track.ErrDenied)
 	}
