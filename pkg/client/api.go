@@ -247,3 +247,14 @@ func (c *Conn) CreateToken(ctx context.Context, name, role string, ttl time.Dura
 
 // RevokeToken ends a token and every connection that it opened.
 func (c *Conn) RevokeToken(ctx context.Context, id string) error { return c.wire.revokeToken(ctx, id) }
+
+// Report sends fixes of one device, oldest first, of which it takes what a device says:
+// Time, At and what Has names, Power and Event. The server takes all of them or none.
+// accepted are those that it has now, late those of them that are older than the
+// present, and are history only.
+//
+// device is whose fixes they are, id or name, when an admin reports. A Conn that
+// speaks as a device, see Config.Device, reports its own.
+func (c *Conn) Report(ctx context.Context, device string, fixes []Fix) (accepted, late int, err error) {
+	return c.wire.report(ctx, device, fixes)
+}

@@ -1,17 +1,25 @@
 // Package client is the far bank: everything that talks to a server over its wires
 // and nothing that looks inside one.
 //
-//	Conn    questions and commands over HTTP       Dial, then one method a question
-//	Watch   what moves, over a WebSocket           Conn.Watch, then Watch.Next
+//	Conn    questions, commands, reports           Dial, then one method a question
+//	Watch   what moves                             Conn.Watch, then Watch.Next
 //	Beacon  one reference device, over UDP         sends fixes the way a device must
 //	Fleet   thousands of devices over few sockets  for replaying and measuring
 //
-// A Conn is safe for concurrent use and needs no closing beyond CloseIdle. Every call
-// takes a context; what fails comes back as an *Error with the server's words, which
-// wraps one of track.Err…, or as an error that is ErrUnreachable.
+// A Conn asks in one of three ways, as the server's address says. What comes back is
+// the same on all of them, failures included:
+//
+//	HOST:PORT           frames of rpc over TCP or TLS     one connection for everything
+//	ws:// and wss://    frames of rpc over a WebSocket    one connection for everything
+//	http:// and https:// JSON over HTTP                   and a WebSocket for each Watch
+//
+// A Conn is safe for concurrent use and connects by itself, again when it must. Every
+// call takes a context; what fails comes back as an *Error with the server's words,
+// which wraps one of track.Err…, or as an error that is ErrUnreachable.
 package client
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -25,8 +33,9 @@ import (
 
 // Config says which server, and as whom.
 type Config struct {
-	// Server is HOST:PORT, HOST, or a URL. Without a scheme a loopback host is spoken
-	// to in the clear and any other over TLS; without a port it is 4810.
+	// Server is HOST:PORT, HOST, or a URL of ws, wss, http or https. Without a scheme a
+	// loopback host is spoken to in the clear, unless it wants TLS, and any other over
+	// TLS; without a port it is 4810.
 	Server string
 	Token  string
 	TLS    TLSConfig
@@ -42,9 +51,10 @@ const DefaultPort = "4810"
 
 // Conn speaks to one server.
 type Conn struct {
-	cfg  Config
 	line *dialer
 	wire transport
+	life context.Context // ends with Close
+	end  context.CancelFunc
 }
 
 // Dial checks cfg and makes a Conn. It sends nothing: the first call does.
@@ -64,16 +74,32 @@ func Dial(cfg Config) (*Conn, error) {
 		return nil, err
 	}
 	d.guess = !strings.Contains(cfg.Server, "://")
-	return &Conn{cfg: cfg, line: d, wire: newHTTP(cfg, d)}, nil
+	c := &Conn{line: d}
+	c.life, c.end = context.WithCancel(context.Background())
+	if base.Scheme == "http" || base.Scheme == "https" {
+		c.wire = newHTTP(c.life, cfg, d)
+	} else {
+		c.wire = newRPC(cfg, d)
+	}
+	return c, nil
 }
 
 // Server is the address that the Conn speaks to, as HOST:PORT.
 func (c *Conn) Server() string { return c.line.server }
 
-// CloseIdle closes the connections that no call is using.
+// CloseIdle closes the connections that no call and no watch is using. Those in use
+// close when that is over. The Conn stays good.
 func (c *Conn) CloseIdle() { c.wire.closeIdle() }
 
-// parseServer reads what a person typed for a server.
+// Close ends every call and watch and closes every connection. What is asked
+// afterwards fails with track.ErrClosed.
+func (c *Conn) Close() {
+	c.end()
+	c.wire.close()
+}
+
+// parseServer reads what a person typed for a server. What has no scheme gets one of
+// ours, tcp or tls.
 func parseServer(s string) (url.URL, error) {
 	bad := func(why string) (url.URL, error) {
 		return url.URL{}, fmt.Errorf("server %q: %s: %w", s, why, track.ErrInvalid)
@@ -98,11 +124,11 @@ func parseServer(s string) (url.URL, error) {
 	}
 	switch {
 	case scheme == "" && isLoopback(host):
-		scheme = "http"
+		scheme = "tcp"
 	case scheme == "":
-		scheme = "https"
-	case scheme != "http" && scheme != "https":
-		return bad("want http:// or https://")
+		scheme = "tls"
+	case scheme != "http" && scheme != "https" && scheme != "ws" && scheme != "wss":
+		return bad("want HOST:PORT, or a URL of ws, wss, http or https")
 	}
 	return url.URL{Scheme: scheme, Host: net.JoinHostPort(host, port)}, nil
 }
@@ -144,7 +170,7 @@ func (e *Error) Unwrap() error {
 	switch e.Code {
 	case "invalid", "too_large":
 		return track.ErrInvalid
-	case "unauthenticated", "denied":
+	case "unauthenticated", "denied", "revoked":
 		return track.ErrDenied
 	case "not_found":
 		return track.ErrNotFound

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log"
 	"net"
@@ -22,66 +21,107 @@ import (
 
 func TestServerAddresses(t *testing.T) {
 	for in, want := range map[string]string{
-		"127.0.0.1:4810":            "http://127.0.0.1:4810",
-		"127.9.9.9":                 "http://127.9.9.9:4810",
-		"localhost":                 "http://localhost:4810",
-		"LOCALHOST:1":               "http://LOCALHOST:1",
-		"[::1]:4810":                "http://[::1]:4810",
-		"::1":                       "http://[::1]:4810",
-		"[::1]":                     "http://[::1]:4810",
-		"t.example.org":             "https://t.example.org:4810",
-		"10.0.0.7:443":              "https://10.0.0.7:443",
+		"127.0.0.1:4810":            "tcp://127.0.0.1:4810",
+		"127.9.9.9":                 "tcp://127.9.9.9:4810",
+		"localhost":                 "tcp://localhost:4810",
+		"LOCALHOST:1":               "tcp://LOCALHOST:1",
+		"[::1]:4810":                "tcp://[::1]:4810",
+		"::1":                       "tcp://[::1]:4810",
+		"[::1]":                     "tcp://[::1]:4810",
+		"t.example.org":             "tls://t.example.org:4810",
+		"10.0.0.7:443":              "tls://10.0.0.7:443",
 		"https://127.0.0.1:4810":    "https://127.0.0.1:4810",
 		"http://t.example.org":      "http://t.example.org:4810",
 		"https://t.example.org:99/": "https://t.example.org:99",
+		"ws://t.example.org":        "ws://t.example.org:4810",
+		"wss://127.0.0.1:99":        "wss://127.0.0.1:99",
 	} {
 		got, err := parseServer(in)
 		if err != nil || got.String() != want {
 			t.Errorf("%q: got %s, %v, want %s", in, got.String(), err, want)
 		}
 	}
-	for _, in := range []string{"", "http://", "ftp://x", "a:b:c", "host:", ":4810", "host/path", "user@host", "ho st", "https://x/y", "x?y"} {
+	for _, in := range []string{"", "http://", "ftp://x", "tcp://x:1", "a:b:c", "host:", ":4810", "host/path", "user@host", "ho st", "https://x/y", "x?y"} {
 		if got, err := parseServer(in); !errors.Is(err, track.ErrInvalid) {
 			t.Errorf("%q: got %v, %v", in, got, err)
 		}
 	}
 }
 
+// schemes are what stands before HOST:PORT to choose a transport.
+var schemes = []string{"", "ws://", "http://"}
+
 func TestErrorsOfTheLineSayWhatToDo(t *testing.T) {
+	nobody := closedPort(t)
+	silent := silentPort(t)
+	plain := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(plain.Close)
+	for _, scheme := range schemes {
+		c := dialTo(t, Config{Server: scheme + nobody})
+		_, err := c.Status(t.Context())
+		if !errors.Is(err, ErrUnreachable) || err.Error() != "cannot reach "+nobody+": connection refused" {
+			t.Errorf("%s: nobody there: got %v", scheme, err)
+		}
+		if _, err := c.Watch(t.Context(), Area{}); !errors.Is(err, ErrUnreachable) {
+			t.Errorf("%s: watch: got %v", scheme, err)
+		}
+
+		c = dialTo(t, Config{Server: scheme + silent, Timeout: 50 * time.Millisecond})
+		if _, err := c.Status(t.Context()); !errors.Is(err, ErrUnreachable) || !strings.HasSuffix(err.Error(), "no answer in time") {
+			t.Errorf("%s: silence: got %v", scheme, err)
+		}
+
+		cancelled, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := c.Status(cancelled); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: cancelled: got %v", scheme, err)
+		}
+	}
+	addr := plain.Listener.Addr().String()
+	for _, scheme := range []string{"ws", "http"} {
+		c := dialTo(t, Config{Server: strings.Replace(scheme, "ws", "wss", 1) + "://" + addr})
+		if scheme == "http" {
+			c = dialTo(t, Config{Server: "https://" + addr})
+		}
+		if _, err := c.Status(t.Context()); !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "try "+scheme+"://"+addr) {
+			t.Errorf("%s: plain: got %v", scheme, err)
+		}
+	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := ln.Addr().String()
+	defer ln.Close()
+	go func() {
+		if c, err := ln.Accept(); err == nil {
+			_, _ = c.Write([]byte("220 mail.example.org ESMTP\r\n"))
+		}
+	}()
+	if _, err := dialTo(t, Config{Server: ln.Addr().String()}).Status(t.Context()); err == nil || !strings.Contains(err.Error(), "is it a tracker server?") {
+		t.Errorf("another protocol: got %v", err)
+	}
+}
+
+// closedPort is an address where nobody listens.
+func closedPort(t testing.TB) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
 	_ = ln.Close()
-	c := dialTo(t, Config{Server: addr})
-	_, err = c.Status(t.Context())
-	if !errors.Is(err, ErrUnreachable) || err.Error() != "cannot reach "+addr+": connection refused" {
-		t.Errorf("nobody there: got %v", err)
-	}
-	if _, err := c.Watch(t.Context(), Area{}); !errors.Is(err, ErrUnreachable) {
-		t.Errorf("watch: got %v", err)
-	}
+	return ln.Addr().String()
+}
 
-	silent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
-	t.Cleanup(silent.Close)
-	c = dialTo(t, Config{Server: silent.Listener.Addr().String(), Timeout: 50 * time.Millisecond})
-	if _, err := c.Status(t.Context()); !errors.Is(err, ErrUnreachable) || !strings.HasSuffix(err.Error(), "no answer in time") {
-		t.Errorf("silence: got %v", err)
+// silentPort is an address where somebody listens and says nothing.
+func silentPort(t testing.TB) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts
+	if err != nil {
+		t.Fatal(err)
 	}
-
-	plain := httptest.NewServer(http.NotFoundHandler())
-	t.Cleanup(plain.Close)
-	c = dialTo(t, Config{Server: "https://" + plain.Listener.Addr().String()})
-	if _, err := c.Status(t.Context()); !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "try http://") {
-		t.Errorf("plain: got %v", err)
-	}
-
-	cancelled, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := c.Status(cancelled); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: got %v", err)
-	}
+	t.Cleanup(func() { _ = ln.Close() })
+	return ln.Addr().String()
 }
 
 func dialTo(t testing.TB, cfg Config) *Conn {
@@ -220,70 +260,6 @@ func TestOtherWaysToTrust(t *testing.T) {
 	for _, bad := range []TLSConfig{{Fingerprint: "sha256:abc"}, {Fingerprint: "md5:" + strings.Repeat("00", 32)}, {CAFile: "no such file"}} {
 		if _, err := Dial(Config{Server: addr, TLS: bad}); err == nil {
 			t.Errorf("%+v: got no error", bad)
-		}
-	}
-}
-
-func TestLoopbackGuessIsCorrectedByATLSPort(t *testing.T) {
-	// A port of the real server tells plain text apart and says so in the clear.
-	addr, _ := tlsServer(t)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go sniffAndPass(c, addr)
-		}
-	}()
-	c := dialTo(t, Config{Server: ln.Addr().String(), TLS: TLSConfig{Insecure: true}})
-	if _, err := c.Status(t.Context()); err != nil {
-		t.Errorf("guessed: got %v", err)
-	}
-	c = dialTo(t, Config{Server: "http://" + ln.Addr().String()})
-	var e *Error
-	if _, err := c.Status(t.Context()); !errors.As(err, &e) || e.Hint == "" {
-		t.Errorf("insisted: got %v", err)
-	}
-}
-
-func sniffAndPass(c net.Conn, to string) {
-	defer c.Close()
-	first := make([]byte, 1)
-	if _, err := c.Read(first); err != nil {
-		return
-	}
-	if first[0] != 0x16 {
-		const body = "this port speaks TLS: use https://\n"
-		_, _ = fmt.Fprintf(c, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(body), body)
-		return
-	}
-	up, err := net.Dial("tcp", to)
-	if err != nil {
-		return
-	}
-	defer up.Close()
-	_, _ = up.Write(first)
-	go func() { _, _ = copyUntil(up, c) }()
-	_, _ = copyUntil(c, up)
-}
-
-func copyUntil(dst, src net.Conn) (int64, error) {
-	buf := make([]byte, 4096)
-	for {
-		n, err := src.Read(buf)
-		if n > 0 {
-			if _, err := dst.Write(buf[:n]); err != nil {
-				return 0, err
-			}
-		}
-		if err != nil {
-			return 0, err
 		}
 	}
 }

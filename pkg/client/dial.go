@@ -21,6 +21,7 @@ import (
 // dialer opens the connections to one server, whatever is spoken on them.
 type dialer struct {
 	cfg     TLSConfig
+	scheme  string // as in parseServer
 	server  string // HOST:PORT
 	host    string
 	roots   *x509.CertPool // nil = the system's
@@ -31,8 +32,8 @@ type dialer struct {
 }
 
 func newDialer(base url.URL, cfg TLSConfig) (*dialer, error) {
-	d := &dialer{cfg: cfg, server: base.Host, host: base.Hostname(), net: net.Dialer{Timeout: 10 * time.Second}}
-	d.overTLS.Store(base.Scheme == "https")
+	d := &dialer{cfg: cfg, scheme: base.Scheme, server: base.Host, host: base.Hostname(), net: net.Dialer{Timeout: 10 * time.Second}}
+	d.overTLS.Store(base.Scheme == "tls" || base.Scheme == "wss" || base.Scheme == "https")
 	if cfg.Fingerprint != "" {
 		if _, err := parseFingerprint(cfg.Fingerprint); err != nil {
 			return nil, err
@@ -95,12 +96,38 @@ func (d *dialer) mustSecure(refusal error) bool {
 	return errors.As(refusal, &e) && e.plainOnTLS && d.guess && d.overTLS.CompareAndSwap(false, true)
 }
 
+// errClosed is what a Conn says after its end.
+func (d *dialer) errClosed() error {
+	return fmt.Errorf("connection to %s: %w", d.server, track.ErrClosed)
+}
+
+// What is said of a port that speaks only TLS.
+const tlsOnly = "this port speaks TLS only"
+
+func (d *dialer) tlsHint() string {
+	if d.scheme == "http" {
+		return "put https:// before the server's address"
+	}
+	return "put wss:// before the server's address"
+}
+
+// plainScheme is that of the same transport without TLS; frames alone have none.
+func (d *dialer) plainScheme() string {
+	if d.scheme == "https" {
+		return "http"
+	}
+	return "ws"
+}
+
 // lineError turns what net and net/http say into words that end where a person can
 // do something.
 func (d *dialer) lineError(ctx context.Context, err error) error {
 	var op *url.Error
 	if errors.As(err, &op) {
 		err = op.Err
+	}
+	if ctx.Err() != nil && errors.Is(context.Cause(ctx), track.ErrClosed) {
+		return context.Cause(ctx)
 	}
 	if ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
 		return context.Canceled
@@ -117,7 +144,7 @@ func (d *dialer) lineError(ctx context.Context, err error) error {
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		err = errors.New("it hung up")
 	case strings.Contains(err.Error(), "HTTP response to HTTPS client"), strings.Contains(err.Error(), "first record does not look like a TLS handshake"):
-		err = fmt.Errorf("it does not speak TLS; try http://%s", d.server)
+		err = fmt.Errorf("it does not speak TLS; try %s://%s", d.plainScheme(), d.server)
 	}
 	var sys interface{ Unwrap() error }
 	if errors.As(err, &sys) && strings.HasPrefix(err.Error(), "connect: ") {

@@ -112,12 +112,12 @@ func (f *Fix) UnmarshalJSON(b []byte) error {
 // same devices makes no garbage.
 type fixReader struct {
 	scan
-	words    []string // made by remember; nil: every string is made anew
-	lat, lon bool     // seen in the fix that is being read
+	words    words // made by remember
+	lat, lon bool  // seen in the fix that is being read
 }
 
 // remember makes room for the names of a stream.
-func (d *fixReader) remember() { d.words = make([]string, 4096) }
+func (d *fixReader) remember() { d.words = make(words, 4096) }
 
 func (d *fixReader) fix(f *Fix) {
 	d.lat, d.lon = false, false
@@ -150,7 +150,7 @@ func (d *fixReader) member(f *Fix, key []byte) {
 	case "device":
 		f.Device = d.device()
 	case "name":
-		f.Name = d.intern(d.str())
+		f.Name = d.words.intern(d.str())
 	case "time":
 		f.Time = d.time()
 	case "received":
@@ -177,7 +177,7 @@ func (d *fixReader) member(f *Fix, key []byte) {
 	case "power":
 		f.Power = d.bool()
 	case "event":
-		f.Event = d.intern(d.str())
+		f.Event = d.words.intern(d.str())
 	case "late":
 		f.Late = d.bool()
 	case "suspect":
@@ -189,10 +189,18 @@ func (d *fixReader) member(f *Fix, key []byte) {
 	}
 }
 
-// device reads the 12 digits of an id. By track.ParseDeviceID it would cost a string
-// for each fix.
+// device reads an id.
 func (d *fixReader) device() track.DeviceID {
-	b := d.str()
+	id, ok := parseDevice(d.str())
+	if !ok {
+		d.fail("want a device id of 12 hex digits")
+	}
+	return id
+}
+
+// parseDevice reads the 12 digits of an id. By track.ParseDeviceID it would cost a
+// string for each fix.
+func parseDevice(b []byte) (track.DeviceID, bool) {
 	var id track.DeviceID
 	for _, c := range b {
 		switch {
@@ -201,26 +209,26 @@ func (d *fixReader) device() track.DeviceID {
 		case c >= 'a' && c <= 'f':
 			c -= 'a' - 10
 		default:
-			b = nil
+			return 0, false
 		}
 		id = id<<4 | track.DeviceID(c&15)
 	}
-	if len(b) != 12 {
-		d.fail("want a device id of 12 hex digits")
-	}
-	return id
+	return id, len(b) == 12
 }
 
+// words are strings that were made lately; of none, every string is made anew.
+type words []string
+
 // intern makes a string of bytes, and the same one again if it was made lately.
-func (d *fixReader) intern(b []byte) string {
-	if d.words == nil || len(b) == 0 {
+func (w words) intern(b []byte) string {
+	if len(w) == 0 || len(b) == 0 {
 		return string(b)
 	}
 	h := uint32(2166136261) // FNV-1a
 	for _, c := range b {
 		h = (h ^ uint32(c)) * 16777619
 	}
-	slot := &d.words[(h^h>>16)%uint32(len(d.words))]
+	slot := &w[(h^h>>16)%uint32(len(w))]
 	if *slot != string(b) {
 		*slot = string(b)
 	}

@@ -16,10 +16,11 @@ type overHTTP struct {
 	cfg    Config
 	line   *dialer
 	client *http.Client
+	life   context.Context
 }
 
-func newHTTP(cfg Config, d *dialer) *overHTTP {
-	return &overHTTP{cfg: cfg, line: d, client: &http.Client{
+func newHTTP(life context.Context, cfg Config, d *dialer) *overHTTP {
+	return &overHTTP{cfg: cfg, line: d, life: life, client: &http.Client{
 		Transport: &http.Transport{
 			DialContext:         d.plain,
 			DialTLSContext:      d.secure,
@@ -36,11 +37,16 @@ func newHTTP(cfg Config, d *dialer) *overHTTP {
 
 func (c *overHTTP) closeIdle() { c.client.CloseIdleConnections() }
 
-func (c *overHTTP) scheme() string {
-	if c.line.overTLS.Load() {
-		return "https"
+func (c *overHTTP) close() { c.client.CloseIdleConnections() }
+
+// within bounds a call by the life of the Conn, whose end is no end of the caller's.
+func (c *overHTTP) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(c.life, func() { cancel(c.line.errClosed()) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
 	}
-	return "http"
 }
 
 // askFirst is the size of a body, in bytes, above which a client asks whether to send
@@ -52,6 +58,8 @@ const maxReply = 64 << 20
 
 // call asks one question: body and reply are JSON, either may be nil.
 func (c *overHTTP) call(ctx context.Context, method, path string, query url.Values, body, reply any) error {
+	ctx, end := c.within(ctx)
+	defer end()
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
 	resp, err := c.send(ctx, method, path, query, body, "application/json")
@@ -84,14 +92,6 @@ func ask[T any](ctx context.Context, c *overHTTP, method, path string, query url
 
 // send asks and returns an answer that is a success; the caller closes its body.
 func (c *overHTTP) send(ctx context.Context, method, path string, query url.Values, body any, accept string) (*http.Response, error) {
-	resp, err := c.sendOnce(ctx, method, path, query, body, accept)
-	if err != nil && c.line.mustSecure(err) {
-		return c.sendOnce(ctx, method, path, query, body, accept)
-	}
-	return resp, err
-}
-
-func (c *overHTTP) sendOnce(ctx context.Context, method, path string, query url.Values, body any, accept string) (*http.Response, error) {
 	var r io.Reader
 	if body != nil {
 		b, err := json.Marshal(body)
@@ -100,7 +100,7 @@ func (c *overHTTP) sendOnce(ctx context.Context, method, path string, query url.
 		}
 		r = bytes.NewReader(b)
 	}
-	u := c.scheme() + "://" + c.line.server + path
+	u := c.line.scheme + "://" + c.line.server + path
 	if len(query) > 0 {
 		u += "?" + query.Encode()
 	}
@@ -124,7 +124,7 @@ func (c *overHTTP) sendOnce(ctx context.Context, method, path string, query url.
 		return resp, nil
 	}
 	defer resp.Body.Close()
-	return nil, readError(resp.StatusCode, resp.Body)
+	return nil, c.line.readError(resp.StatusCode, resp.Body)
 }
 
 func (c *overHTTP) setHeaders(h http.Header) {
@@ -148,14 +148,14 @@ func (p *problem) asError(status int) *Error {
 	return &Error{Status: status, Code: p.Error.Code, Message: p.Error.Message, Hint: p.Error.Hint, Request: p.Error.Request}
 }
 
-func readError(status int, body io.Reader) error {
+func (d *dialer) readError(status int, body io.Reader) error {
 	var p problem
 	b, _ := io.ReadAll(io.LimitReader(body, 64<<10))
 	_ = json.Unmarshal(b, &p) // a proxy in between may answer in its own words
 	e := p.asError(status)
 	e.plainOnTLS = status == http.StatusBadRequest && bytes.HasPrefix(b, []byte("this port speaks TLS"))
 	if e.plainOnTLS {
-		e.Message, e.Hint = "this port speaks TLS only", "put https:// before the server's address"
+		e.Message, e.Hint = tlsOnly, d.tlsHint()
 	}
 	return e
 }

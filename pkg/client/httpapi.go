@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"tracker/pkg/geo"
+	"tracker/pkg/track"
 )
 
 func (c *overHTTP) status(ctx context.Context) (Status, error) {
@@ -119,8 +120,8 @@ func (c *overHTTP) near(ctx context.Context, at geo.Point, within geo.Meters, li
 }
 
 func (c *overHTTP) history(ctx context.Context, hq HistoryQuery, yield func(Fix, error) bool) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // hangs up if the walk ends early
+	ctx, end := c.within(ctx)
+	defer end() // hangs up if the walk ends early
 	resp, err := c.send(ctx, http.MethodGet, "/v1/history/"+url.PathEscape(hq.Device), hq.values(), nil, "application/x-ndjson")
 	if err != nil {
 		yield(Fix{}, err)
@@ -210,4 +211,13 @@ func (c *overHTTP) createToken(ctx context.Context, name, role string, ttl time.
 
 func (c *overHTTP) revokeToken(ctx context.Context, id string) error {
 	return c.call(ctx, http.MethodDelete, "/v1/tokens/"+url.PathEscape(id), nil, nil, nil)
+}
+
+// report has no equal here: a device that speaks HTTP is not known to the server.
+func (c *overHTTP) report(context.Context, string, []Fix) (accepted, late int, err error) {
+	secure := "ws"
+	if c.line.scheme == "https" {
+		secure = "wss"
+	}
+	return 0, 0, fmt.Errorf("reports do not travel over %s://; give the server as %s://%s or as HOST:PORT: %w", c.line.scheme, secure, c.line.server, track.ErrInvalid)
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"unicode/utf8"
 
 	"github.com/gobwas/ws"
 
@@ -32,6 +34,14 @@ func (c *overHTTP) watch(ctx context.Context, a Area, from mark) (feed, error) {
 	j := &jsonFeed{sock: sock}
 	j.dec.remember()
 	return j, nil
+}
+
+func (c *overHTTP) openSocket(ctx context.Context) (*socket, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	h := http.Header{}
+	c.setHeaders(h)
+	return c.line.openSocket(ctx, "/v1/stream", ws.OpText, h)
 }
 
 func (j *jsonFeed) move(a Area) { _ = j.sock.write(ws.OpText, watchMessage("area", a, mark{})) }
@@ -64,6 +74,9 @@ func watchMessage(op string, a Area, from mark) []byte {
 const closeToken ws.StatusCode = 4401
 
 func (j *jsonFeed) next(f *frame) error {
+	if err := j.sock.alive(); err != nil {
+		return err
+	}
 	msg, err := j.sock.read()
 	if err != nil {
 		var closed *closedError
@@ -71,6 +84,9 @@ func (j *jsonFeed) next(f *frame) error {
 			err = &Error{Status: 401, Code: "unauthenticated", Message: closed.Error()}
 		}
 		return err
+	}
+	if !utf8.Valid(msg) {
+		return errors.New("a message that is not UTF-8")
 	}
 	if err := f.decode(&j.dec, msg); err != nil {
 		return fmt.Errorf("message of the server: %w", err)
@@ -98,13 +114,13 @@ func (f *frame) decode(d *fixReader, msg []byte) error {
 func (f *frame) member(d *fixReader, key []byte) {
 	switch string(key) {
 	case "type":
-		f.kind = d.intern(d.str())
+		f.kind = d.words.intern(d.str())
 	case "id":
 		f.id = uint64(d.scaled(0, 1<<53))
 	case "stream":
 		f.stream = d.uint()
 	case "epoch":
-		f.epoch = d.intern(d.str())
+		f.epoch = d.words.intern(d.str())
 	case "seq":
 		f.seq = d.uint()
 	case "n":

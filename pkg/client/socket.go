@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,7 +11,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/gobwas/ws"
 )
@@ -22,11 +20,13 @@ import (
 type socket struct {
 	c      net.Conn
 	r      *bufio.Reader
+	kind   ws.OpCode // of the messages: text or binary
 	header [ws.MaxHeaderSize]byte
 	msg    []byte
 	state  ws.State
 
-	mu sync.Mutex // of writing
+	mu  sync.Mutex // of writing
+	out []byte
 }
 
 const (
@@ -49,50 +49,41 @@ func (c *closedError) Error() string {
 	return fmt.Sprintf("the server closed the connection with code %d", c.code)
 }
 
-// openSocket connects to /v1/stream.
-func (c *overHTTP) openSocket(ctx context.Context) (*socket, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
-	defer cancel()
-	h := http.Header{}
-	c.setHeaders(h)
+// openSocket shakes hands on a path of the server.
+func (d *dialer) openSocket(ctx context.Context, path string, kind ws.OpCode, h http.Header, protocols ...string) (*socket, error) {
 	var refused error
-	d := ws.Dialer{
+	up := ws.Dialer{
 		ReadBufferSize: 16 << 10,
+		Protocols:      protocols,
 		Header:         ws.HandshakeHeaderHTTP(h),
-		NetDial:        func(ctx context.Context, _, _ string) (net.Conn, error) { return c.line.open(ctx) },
-		OnStatusError:  func(status int, _ []byte, resp io.Reader) { refused = c.refusal(status, resp) },
+		NetDial:        func(ctx context.Context, _, _ string) (net.Conn, error) { return d.open(ctx) },
+		OnStatusError:  func(status int, _ []byte, resp io.Reader) { refused = d.refusal(status, resp) },
 	}
-	conn, r, _, err := d.Dial(ctx, "ws://"+c.line.server+"/v1/stream")
+	conn, r, _, err := up.Dial(ctx, "ws://"+d.server+path)
 	if refused != nil {
-		if c.line.mustSecure(refused) {
-			return c.openSocket(ctx)
-		}
 		return nil, refused
 	}
 	if err != nil {
-		return nil, c.line.lineError(ctx, err)
+		return nil, d.lineError(ctx, err)
 	}
 	if r == nil {
 		r = bufio.NewReaderSize(conn, 16<<10)
 	}
-	return &socket{c: conn, r: r, state: ws.StateClientSide}, nil
+	return &socket{c: conn, r: r, kind: kind, state: ws.StateClientSide}, nil
 }
 
 // refusal reads the answer to a handshake that failed.
-func (c *overHTTP) refusal(status int, resp io.Reader) error {
+func (d *dialer) refusal(status int, resp io.Reader) error {
 	r, err := http.ReadResponse(bufio.NewReader(resp), nil)
 	if err != nil {
 		return &Error{Status: status}
 	}
 	defer r.Body.Close()
-	return readError(status, r.Body)
+	return d.readError(status, r.Body)
 }
 
-// read returns the next text message. It stands until the call after.
+// read returns the next message. It stands until the call after.
 func (s *socket) read() ([]byte, error) {
-	if err := s.c.SetReadDeadline(time.Now().Add(silence)); err != nil {
-		return nil, err
-	}
 	s.msg = s.msg[:0]
 	for {
 		h, err := ws.ReadHeaderBuffer(s.r, s.header[:0])
@@ -111,22 +102,18 @@ func (s *socket) read() ([]byte, error) {
 		if err := s.take(h); err != nil {
 			return nil, err
 		}
-		if !h.Fin {
-			s.state = s.state.Set(ws.StateFragmented)
-			continue
+		if h.Fin {
+			s.state = s.state.Clear(ws.StateFragmented)
+			return s.msg, nil
 		}
-		s.state = s.state.Clear(ws.StateFragmented)
-		if !utf8.Valid(s.msg) {
-			return nil, errors.New("a message that is not UTF-8")
-		}
-		return s.msg, nil
+		s.state = s.state.Set(ws.StateFragmented)
 	}
 }
 
 // take appends the payload of a frame to the message; memory follows the bytes.
 func (s *socket) take(h ws.Header) error {
-	if h.OpCode == ws.OpBinary {
-		return errors.New("a binary message")
+	if h.OpCode != s.kind && h.OpCode != ws.OpContinuation {
+		return fmt.Errorf("a message of the kind %d", h.OpCode)
 	}
 	if h.Length < 0 || h.Length > int64(maxIncoming-len(s.msg)) {
 		return fmt.Errorf("a message of more than %d MiB", maxIncoming>>20)
@@ -155,23 +142,50 @@ func (s *socket) control(h ws.Header) error {
 		_ = s.write(ws.OpClose, payload[:min(len(payload), 2)])
 		return &closedError{code, reason}
 	}
-	// A pong, or a ping, is a sign of life.
+	return s.alive()
+}
+
+// alive gives the server of a text socket, which pings, another while. The frames of a
+// binary one have pings of their own, and their reader its own deadlines.
+func (s *socket) alive() error {
+	if s.kind != ws.OpText {
+		return nil
+	}
 	return s.c.SetReadDeadline(time.Now().Add(silence))
 }
 
 // write sends one frame.
 func (s *socket) write(op ws.OpCode, payload []byte) error {
+	return s.writeWithin(op, payload, time.Now().Add(writeWithin))
+}
+
+func (s *socket) writeWithin(op ws.OpCode, payload []byte, until time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := ws.MaskFrameInPlaceWith(ws.NewFrame(op, true, bytes.Clone(payload)), ws.NewMask())
-	b, err := ws.CompileFrame(f)
-	if err != nil {
+	if err := s.c.SetWriteDeadline(until); err != nil {
 		return err
 	}
-	if err := s.c.SetWriteDeadline(time.Now().Add(writeWithin)); err != nil {
+	return s.put(op, payload)
+}
+
+// keepOut is how much memory for writing a socket keeps.
+const keepOut = 256 << 10
+
+// put masks and writes. Caller holds mu.
+func (s *socket) put(op ws.OpCode, payload []byte) error {
+	h := ws.Header{Fin: true, OpCode: op, Masked: true, Mask: ws.NewMask(), Length: int64(len(payload))}
+	w := bytes.NewBuffer(s.out[:0])
+	if err := ws.WriteHeader(w, h); err != nil {
 		return err
 	}
-	_, err = s.c.Write(b)
+	head := w.Len()
+	w.Write(payload)
+	b := w.Bytes()
+	ws.Cipher(b[head:], h.Mask, 0)
+	if cap(b) <= keepOut {
+		s.out = b
+	}
+	_, err := s.c.Write(b)
 	return err
 }
 
@@ -179,9 +193,7 @@ func (s *socket) write(op ws.OpCode, payload []byte) error {
 func (s *socket) close() {
 	_ = s.c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 	if s.mu.TryLock() {
-		if b, err := ws.CompileFrame(ws.MaskFrameInPlace(ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusNormalClosure, "")))); err == nil {
-			_, _ = s.c.Write(b)
-		}
+		_ = s.put(ws.OpClose, ws.NewCloseFrameBody(ws.StatusNormalClosure, ""))
 		s.mu.Unlock()
 	}
 	_ = s.c.Close()

@@ -33,7 +33,11 @@ type transport interface {
 	// the caller's to close.
 	watch(ctx context.Context, a Area, from mark) (feed, error)
 
+	// report sends fixes of a device, oldest first.
+	report(ctx context.Context, device string, fixes []Fix) (accepted, late int, err error)
+
 	closeIdle()
+	close() // also what is in use
 }
 
 // mark is a place in a stream; the zero value is none.

@@ -66,7 +66,7 @@ type Event struct {
 type Watch struct {
 	conn *Conn
 	ctx  context.Context // the watch's life
-	stop func() bool
+	stop func()
 
 	moving sync.Mutex // held while a request for an area is on its way out
 
@@ -94,7 +94,11 @@ type Watch struct {
 // first time; after that, only a refusal ends a watch early. The watch ends with ctx.
 func (c *Conn) Watch(ctx context.Context, area Area) (*Watch, error) {
 	w := &Watch{conn: c, ctx: ctx, area: area}
-	w.stop = context.AfterFunc(ctx, w.hangUp)
+	ended, gone := context.AfterFunc(ctx, w.hangUp), context.AfterFunc(c.life, w.end)
+	w.stop = func() {
+		ended()
+		gone()
+	}
 	if err := w.connect(); err != nil {
 		w.Close()
 		return nil, err
@@ -105,6 +109,10 @@ func (c *Conn) Watch(ctx context.Context, area Area) (*Watch, error) {
 // Close ends the watch; Next then returns track.ErrClosed.
 func (w *Watch) Close() {
 	w.stop()
+	w.end()
+}
+
+func (w *Watch) end() {
 	w.mu.Lock()
 	w.closed = true
 	w.mu.Unlock()

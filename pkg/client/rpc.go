@@ -1,0 +1,347 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+
+	"tracker/pkg/rpc"
+	"tracker/pkg/wire/trk"
+)
+
+// overRPC asks and watches over one connection that all calls share, whatever carries
+// it:
+//
+//	call ──► acquire ──► link ──► rpc.Client ══ frames ══► server
+//	            │          ▲
+//	            └─ none, or it ended: dial, once for all who wait
+//
+// A link that nobody uses is closed after a while; one that the server leaves is
+// replaced when the next call comes.
+type overRPC struct {
+	cfg  Config
+	line *dialer
+	open func(ctx context.Context) (net.Conn, error) // ready for frames
+
+	mu     sync.Mutex
+	link   *link    // for new calls; nil: there is none
+	dial   *dialing // under way; nil: none is
+	closed bool
+}
+
+// link is one connection. All of it is guarded by overRPC.mu but for the client.
+type link struct {
+	*rpc.Client
+	uses  int
+	tidy  bool        // close it when nobody uses it
+	leave *time.Timer // closes it when nobody used it for a while
+}
+
+// dialing is a link in the making. Those who want it, too, wait for done.
+type dialing struct {
+	done chan struct{}
+	err  error // set before done is closed
+	tidy bool
+}
+
+const (
+	idleLink = 30 * time.Second
+	// window is how many frames of a subscription may be on the way: enough to keep
+	// the line busy, and few enough that a slow caller is soon told only what is new.
+	window     = 8
+	retryPause = 50 * time.Millisecond // at most, before a call is sent again
+)
+
+func newRPC(cfg Config, d *dialer) *overRPC {
+	c := &overRPC{cfg: cfg, line: d, open: d.open}
+	if d.scheme == "ws" || d.scheme == "wss" {
+		c.open = func(ctx context.Context) (net.Conn, error) { return d.overSocket(ctx, cfg.UserAgent) }
+	}
+	return c
+}
+
+// acquire returns the link for a call; release gives it back. It dials if it must.
+func (c *overRPC) acquire(ctx context.Context) (*link, error) {
+	for {
+		l, wait, mine, err := c.current()
+		if l != nil || err != nil {
+			return l, err
+		}
+		if mine {
+			return c.connect(ctx, wait)
+		}
+		select {
+		case <-wait.done:
+			if wait.err != nil && !errors.Is(wait.err, context.Canceled) {
+				return nil, wait.err
+			}
+		case <-ctx.Done():
+			return nil, c.line.lineError(ctx, ctx.Err())
+		}
+	}
+}
+
+// current is the link, or the dialling of one; mine tells that the caller has to do it.
+func (c *overRPC) current() (l *link, wait *dialing, mine bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, nil, false, c.line.errClosed()
+	}
+	if c.link != nil && !over(c.link) {
+		c.use(c.link)
+		return c.link, nil, false, nil
+	}
+	if c.link != nil {
+		c.drop(c.link)
+	}
+	if c.dial != nil {
+		return nil, c.dial, false, nil
+	}
+	c.dial = &dialing{done: make(chan struct{})}
+	return nil, c.dial, true, nil
+}
+
+// over tells whether a link is of no use for another call.
+func over(l *link) bool {
+	select {
+	case <-l.Leaving():
+		return true
+	default:
+		return false
+	}
+}
+
+// use books a use. Caller holds mu.
+func (c *overRPC) use(l *link) {
+	l.uses++
+	if l.leave != nil {
+		l.leave.Stop()
+	}
+}
+
+// drop makes way for another link. Caller holds mu.
+func (c *overRPC) drop(l *link) {
+	if c.link == l {
+		c.link = nil
+	}
+	if l.leave != nil {
+		l.leave.Stop()
+	}
+}
+
+// connect makes the link that d stands for.
+func (c *overRPC) connect(ctx context.Context, d *dialing) (*link, error) {
+	client, err := c.shakeHands(ctx)
+	if err != nil && c.line.mustSecure(err) {
+		client, err = c.shakeHands(ctx)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer close(d.done)
+	c.dial = nil
+	if err == nil && c.closed {
+		_ = client.Close()
+		err = c.line.errClosed()
+	}
+	if d.err = err; err != nil {
+		return nil, err
+	}
+	c.link = &link{Client: client, uses: 1, tidy: d.tidy}
+	return c.link, nil
+}
+
+func (c *overRPC) shakeHands(ctx context.Context) (*rpc.Client, error) {
+	nc, err := c.open(ctx)
+	if err != nil {
+		return nil, c.failure(ctx, err)
+	}
+	client, err := rpc.NewClient(ctx, nc, rpc.ClientConfig{Hello: c.hello(), Timeout: c.cfg.Timeout, Window: window})
+	switch {
+	case err == nil:
+		return client, nil
+	case rpc.StatusOf(err) == rpc.FrameTooLarge: // letters, read as a length
+		return nil, c.strange(err)
+	}
+	return nil, c.failure(ctx, err)
+}
+
+func (c *overRPC) hello() rpc.Hello {
+	h := rpc.Hello{SchemaHash: trk.SchemaHash, Client: c.cfg.UserAgent}
+	if c.cfg.Token != "" {
+		h.AuthKind, h.Auth = rpc.AuthBearer, []byte(c.cfg.Token)
+	}
+	return h
+}
+
+// release gives a link back.
+func (c *overRPC) release(l *link) {
+	c.mu.Lock()
+	l.uses--
+	end := l.uses == 0 && (l.tidy || c.link != l)
+	switch {
+	case end:
+		c.drop(l)
+	case l.uses == 0 && l.leave == nil:
+		l.leave = time.AfterFunc(idleLink, func() { c.abandon(l) })
+	case l.uses == 0:
+		l.leave.Reset(idleLink)
+	}
+	c.mu.Unlock()
+	if end {
+		_ = l.Close()
+	}
+}
+
+// abandon closes a link that nobody used for a while.
+func (c *overRPC) abandon(l *link) {
+	c.mu.Lock()
+	unused := l.uses == 0
+	if unused {
+		c.drop(l)
+	}
+	c.mu.Unlock()
+	if unused {
+		_ = l.Close()
+	}
+}
+
+// closeIdle closes the link now, or when the last call that uses it ends.
+func (c *overRPC) closeIdle() {
+	c.mu.Lock()
+	if c.dial != nil {
+		c.dial.tidy = true
+	}
+	l := c.link
+	if l != nil {
+		l.tidy = true
+	}
+	c.mu.Unlock()
+	if l != nil {
+		c.abandon(l)
+	}
+}
+
+// close ends whatever is under way.
+func (c *overRPC) close() {
+	c.mu.Lock()
+	c.closed = true
+	l := c.link
+	if l != nil {
+		c.drop(l)
+	}
+	c.mu.Unlock()
+	if l != nil {
+		_ = l.Close()
+	}
+}
+
+// do asks one question. One that certainly had no effect, or has the same twice, is
+// asked again, once, if the line broke under it.
+func (c *overRPC) do(ctx context.Context, method uint16, ask func(ctx context.Context, to rpc.Caller) error) error {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	for again := false; ; again = true {
+		l, err := c.acquire(ctx)
+		if err != nil {
+			return err
+		}
+		err = ask(ctx, l)
+		broken := err != nil && over(l)
+		c.release(l)
+		if err == nil {
+			return nil
+		}
+		if again || !broken || !rpc.Retryable(err, idempotent(method)) || !sleep(ctx, rand.N(retryPause)) {
+			return c.failure(ctx, err)
+		}
+	}
+}
+
+func idempotent(method uint16) bool {
+	m, ok := trk.MethodOf(method)
+	return ok && m.Idempotent
+}
+
+// failure turns what the layer below says into the words that all transports have.
+func (c *overRPC) failure(ctx context.Context, err error) error {
+	var e *rpc.Error
+	var known *Error
+	switch {
+	case errors.As(err, &known), errors.Is(err, ErrUnreachable):
+		return err // of a handshake beneath this one
+	case ctx.Err() != nil || !errors.As(err, &e):
+		return c.line.lineError(ctx, err)
+	case e.Status == rpc.FailedPrecondition && e.Reason == "tls":
+		return &Error{Status: 400, Message: tlsOnly, Hint: c.line.tlsHint(), plainOnTLS: true}
+	case e.Status == rpc.Canceled:
+		return c.line.errClosed() // the caller did not give up, so it was us
+	case e.Status == rpc.DeadlineExceeded:
+		return c.line.lineError(ctx, context.DeadlineExceeded)
+	case e.Reason == "" && e.Status == rpc.Unavailable, e.Status == rpc.SlowConsumer:
+		return c.line.lineError(ctx, errors.New(cmp.Or(e.Message, e.Status.String())))
+	case e.Status == rpc.BadFrame, e.Status == rpc.BadBody, e.Status == rpc.Version:
+		return c.strange(e)
+	}
+	return asError(e)
+}
+
+// ended is why a subscription ended.
+func (c *overRPC) ended(ctx context.Context, l *link, err error) error {
+	if over(l) && rpc.StatusOf(err) == rpc.Unavailable {
+		err = l.Err() // the server said why it leaves
+	}
+	return c.failure(ctx, err)
+}
+
+// strange is what is said of an answer that a server of ours does not give.
+func (c *overRPC) strange(err error) error {
+	return fmt.Errorf("the answer of %s is not what was expected: %v (is it a tracker server?)", c.line.server, err)
+}
+
+// codes are the names and the HTTP statuses that the other transport has for failures.
+var codes = map[rpc.Status]struct {
+	http int
+	code string
+}{
+	rpc.InvalidArgument:    {400, "invalid"},
+	rpc.FailedPrecondition: {400, "invalid"},
+	rpc.OutOfRange:         {400, "invalid"},
+	rpc.Unauthenticated:    {401, "unauthenticated"},
+	rpc.PermissionDenied:   {403, "denied"},
+	rpc.NotFound:           {404, "not_found"},
+	rpc.AlreadyExists:      {409, "exists"},
+	rpc.FrameTooLarge:      {413, "too_large"},
+	rpc.ResourceExhausted:  {429, "rate_limited"},
+	rpc.Unimplemented:      {501, "invalid"},
+	rpc.Unavailable:        {503, "unavailable"},
+
+	rpc.Status(trk.AppErrorTooManyWatches): {429, "rate_limited"},
+	rpc.Status(trk.AppErrorDeviceRevoked):  {403, "denied"},
+	rpc.Status(trk.AppErrorClockAhead):     {400, "invalid"},
+	rpc.Status(trk.AppErrorProofTime):      {401, "unauthenticated"},
+}
+
+// hints are the next step after a failure, by its code.
+var hints = map[string]string{
+	"unauthenticated": "give the token of a user; the first start of a server writes one to admin.token in its data directory",
+	"denied":          "this takes a token with the role admin",
+	"unavailable":     "try again in a while",
+	"internal":        "the server's log has the details under this request id",
+}
+
+func asError(e *rpc.Error) *Error {
+	as, ok := codes[e.Status]
+	if !ok {
+		as.http, as.code = 500, "internal"
+	}
+	if e.Reason != "" && e.Status != rpc.FrameTooLarge { // whose reasons are the protocol's
+		as.code = e.Reason
+	}
+	return &Error{Status: as.http, Code: as.code, Message: cmp.Or(e.Message, e.Reason), Hint: hints[as.code], Request: e.Ref}
+}
