@@ -199,6 +199,9 @@ func must[T any](v T, err error) func(testing.TB) T {
 	}
 }
 
+// at makes a table addressable, as its methods want it.
+func at[T any](v T) *T { return &v }
+
 // within bounds one step of a test that waits for others.
 func within(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
