@@ -53,6 +53,8 @@ var rooms = map[string]string{
 	"client": "rpc wire seal track geo",
 	"tui":    "client track geo",
 	"load":   "client rpc wire track geo",
+
+	"load/peers": "load/rpcload",
 }
 
 // doors says which room may import a third-party module. Test files may use more;
@@ -68,6 +70,7 @@ var doors = map[string]string{
 	"github.com/gobwas/ws":                    "web client",
 	"github.com/VictoriaMetrics/metrics":      "web",
 	"github.com/HdrHistogram/hdrhistogram-go": "load",
+	"google.golang.org/grpc":                  "load/peers", // what ours is measured beside
 	"github.com/skip2/go-qrcode":              "tui",
 	"charm.land/bubbletea/v2":                 "tui",
 	"github.com/charmbracelet/x/ansi":         "tui",

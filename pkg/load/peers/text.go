@@ -1,0 +1,95 @@
+package peers
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+)
+
+// Print tells the table to people: the machine first, then the rows.
+func (t *Table) Print(w io.Writer) error {
+	t.printHead(w)
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "work\tmedian\tmin-max\tserver\tbar\tratio\tbar is\t")
+	for _, r := range t.Rows {
+		fmt.Fprintln(tw, strings.Join(r.cells(), "\t")+"\t")
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w, "server: CPU of the server a call; ratio: median of the rounds' own, each between neighbours in time")
+	for _, r := range t.Rows {
+		if r.ClientBound > 0 {
+			fmt.Fprintf(w, "note: %s: client was the limit in %d of %d rounds; the server can do at least this\n", strings.TrimSpace(r.Work), r.ClientBound, len(r.Values))
+		}
+	}
+	if t.Quick {
+		fmt.Fprintln(w, "note: --quick: too short to mean anything")
+	}
+	open := 0
+	for _, r := range t.Rows {
+		if r.Bar != nil && r.Held == nil {
+			open++
+		}
+	}
+	_, err := fmt.Fprintf(w, "%d bars missed, %d not measured\n", len(t.Missed()), open)
+	return err
+}
+
+func (t *Table) printHead(w io.Writer) {
+	e := &t.Env
+	fmt.Fprintf(w, "trackbench %s  rpc table  %s\n", t.Tool.Version, t.Started.UTC().Format("2006-01-02 15:04 UTC"))
+	facts := []string{e.CPU, fmt.Sprintf("%d cores", e.Cores), e.OS, e.Kernel, e.Virt, t.Tool.Go}
+	if e.StealPct != nil {
+		facts = append(facts, fmt.Sprintf("%.1f %% stolen", *e.StealPct))
+	}
+	if e.PSI != nil {
+		facts = append(facts, fmt.Sprintf("CPU pressure %.0f %%", *e.PSI))
+	}
+	fmt.Fprintf(w, "machine  %s\n", strings.Join(told(facts), ", "))
+	fmt.Fprintf(w, "how      %s; loopback; closed loop; one connection unless said\n", t.Seats)
+	partial := ""
+	if t.Partial {
+		partial = "  PARTIAL: interrupted"
+	}
+	fmt.Fprintf(w, "rounds   %d of %d ms each, after %d ms of warm-up%s\n", t.Rounds, t.DurationNS/1e6, t.WarmupNS/1e6, partial)
+	fmt.Fprintf(w, "peers    grpc-go %s, one connection; Redis %s\n\n", t.Peers["grpc-go"], t.Peers["redis"])
+}
+
+// told leaves out what a system does not tell.
+func told(facts []string) (list []string) {
+	for _, f := range facts {
+		if f != "" {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+func (r *Row) cells() []string {
+	none := []string{r.Work, "-", "-", "-", "-", "-", ""}
+	if r.Bar != nil {
+		none[4] = r.Bar.text(r.Unit)
+	}
+	if r.Median == nil {
+		none[6] = "not measured"
+		return none
+	}
+	cells := none
+	cells[1] = r.Unit.Text(*r.Median)
+	cells[2] = r.Unit.Text(*r.Min) + " - " + r.Unit.Text(*r.Max)
+	if r.ServerNS != nil {
+		cells[3] = fmt.Sprintf("%.0f ns", *r.ServerNS)
+	}
+	if r.Ratio != nil {
+		cells[5] = fmt.Sprintf("%.3gx %s", *r.Ratio, r.RatioOf)
+		if *r.Ratio >= 100 {
+			cells[5] = fmt.Sprintf("%.0fx %s", *r.Ratio, r.RatioOf)
+		}
+	}
+	if r.Held != nil {
+		cells[6] = map[bool]string{true: "held", false: "MISSED"}[*r.Held]
+	}
+	return cells
+}
