@@ -113,14 +113,8 @@ func (f *ingestFlags) check() (p plan, err error) {
 		}
 		p.thresholds = append(p.thresholds, t)
 	}
-	for _, s := range f.out {
-		path, ok := strings.CutPrefix(s, "json=")
-		if !ok || path == "" {
-			return usage("--out %q: want json=FILE", s)
-		}
-		p.json = append(p.json, path)
-	}
-	return p, nil
+	p.json, err = jsonFiles(f.out)
+	return p, err
 }
 
 func (b *bench) ingest(ctx context.Context, f *ingestFlags) error {

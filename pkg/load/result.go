@@ -66,6 +66,7 @@ type Counts struct {
 	Errors     map[string]int64 `json:"errors"`         // of sending, by kind
 	Dropped    map[string]int64 `json:"server_dropped"` // by the server's reason
 	Deliveries *Deliveries      `json:"deliveries,omitempty"`
+	Answers    *Answers         `json:"answers,omitempty"`
 	BytesOut   int64            `json:"bytes_out"`
 }
 
@@ -77,6 +78,18 @@ type Deliveries struct {
 	Duplicate  int64 `json:"duplicate"`
 	OutOfOrder int64 `json:"out_of_order"`
 	Frames     int64 `json:"frames"`
+}
+
+// Answers are what became of calls: Sent = Right + Wrong + Refused + Lost. Doubled and
+// Unknown are answers beyond those.
+type Answers struct {
+	Right   int64    `json:"right"`
+	Wrong   int64    `json:"wrong"`
+	Refused int64    `json:"refused"` // with an error; Counts.Errors has them by status
+	Lost    int64    `json:"lost"`
+	Doubled int64    `json:"doubled"`
+	Unknown int64    `json:"unknown"` // to what was never asked
+	Faults  []string `json:"faults,omitempty"`
 }
 
 // Interval is a slice of the run, for its course over time.

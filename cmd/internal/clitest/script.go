@@ -73,7 +73,8 @@ const patience = 20 * time.Second
 // commands of testscript they have
 //
 //	server [FLAG...]              start trackerd on a free port; sets TRACK_SERVER,
-//	                              TRACK_TOKEN_FILE, UDP and DATA
+//	                              TRACK_TOKEN_FILE, UDP and DATA, and TRACKERD to
+//	                              the program
 //	stopserver                    stop it
 //	until REGEXP PROGRAM ARG...   run a program until its standard output matches
 //	member VAR FILE KEY...        set VAR to a member of a JSON file
@@ -184,6 +185,7 @@ func startServer(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("UDP", d.UDP)
 	ts.Setenv("TRACK_TOKEN_FILE", filepath.Join(d.Data, "admin.token"))
 	ts.Setenv("DATA", d.Data)
+	ts.Setenv("TRACKERD", daemon.path)
 }
 
 func stopServer(ts *testscript.TestScript, neg bool, _ []string) {

@@ -117,6 +117,9 @@ func (c *Config) Check() error {
 	return errors.Join(errs...)
 }
 
+// ShowToken makes the connections show a bearer token.
+func (c *Config) ShowToken(token []byte) { c.Hello.AuthKind, c.Hello.Auth = rpc.AuthBearer, token }
+
 // open says whether calls fall due by a plan.
 func (c *Config) open() bool { return c.Rate.Peak() > 0 }
 

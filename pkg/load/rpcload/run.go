@@ -101,7 +101,7 @@ func Run(ctx context.Context, cfg Config) (*Outcome, error) {
 	o.RSSBefore, _ = cfg.Server.RSS()
 	lines, err := cfg.dial(ctx, &usual)
 	if err != nil {
-		return nil, err
+		return nil, inWords(err)
 	}
 	defer func() {
 		for _, nc := range lines {

@@ -1,0 +1,322 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tracker/pkg/load"
+	"tracker/pkg/load/rpcload"
+	"tracker/pkg/track"
+)
+
+// rpcFlags are what a measurement of calls is told.
+type rpcFlags struct {
+	targetFlags
+	own         bool // no server was named
+	trackerd    string
+	pid         int
+	tls         string
+	fingerprint string
+	caFile      string
+	unpinned    bool
+
+	method   string
+	conns    int
+	depth    int
+	payload  int
+	sleep    time.Duration
+	share    float64
+	rate     string
+	duration time.Duration
+	warmup   time.Duration
+	interval time.Duration
+
+	asJSON bool
+	out    []string
+	strict bool
+	quiet  bool
+	table  tableFlags
+}
+
+func (b *bench) rpcCommand() *cobra.Command {
+	var f rpcFlags
+	cmd := &cobra.Command{
+		Use:   "rpc",
+		Short: "How many calls a server answers on a connection, and how soon",
+		Long: `Keeps a number of calls under way on each connection and checks every answer: it must
+be known, outstanding, single and right, and none may be missing at the end.
+
+Without --server it starts the trackerd that lies beside it, in a directory of its own,
+pinned to one processor with one thread of Go code, and itself to another; it ends only
+what it started.
+
+The loop is closed: what was answered is replaced, and time counts from the write of a
+batch to the read that brought the answer. A server that stalls is sent less meanwhile,
+so such latencies flatter it (coordinated omission). With --rate calls fall due by a
+plan that does not wait, and time counts from then.
+
+--table measures a list of works in rounds, Redis and gRPC in turn with ours, and holds
+the medians against bars. It needs redis-server and redis-benchmark (Debian:
+redis-server, redis-tools); without them their rows say so.`,
+		Example: `  trackbench rpc --depth 512 --duration 10s
+  trackbench rpc --method sleep --sleep 1ms --sleep-share 0.01 --json
+  trackbench rpc --server 127.0.0.1:4810 --token-file data/admin.token --rate 50k
+  trackbench rpc --table --out json=table.json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			b.ran = true
+			f.own = !cmd.Flags().Changed("server")
+			if f.table.on {
+				f.table.defaults(cmd.Flags(), &f)
+				return b.rpcTable(cmd.Context(), &f)
+			}
+			return b.rpc(cmd.Context(), &f)
+		},
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.addr, "server", "", "server to measure, `HOST:PORT` (default: a trackerd of its own)")
+	alsoAddr(fl)
+	fl.StringVar(&f.token, "token", "", "`token` (TRACK_TOKEN); any that the server knows will do")
+	fl.StringVar(&f.tokenFile, "token-file", "", "`file` that holds it (TRACK_TOKEN_FILE)")
+	fl.BoolVar(&f.mine, "i-own-this-target", false, "measure a target that is not this machine")
+	fl.StringVar(&f.trackerd, "trackerd", "", "`program` to start without --server (default: beside trackbench, or in PATH)")
+	fl.IntVar(&f.pid, "server-pid", 0, "process `id` of --server, to tell what CPU and memory it uses")
+	fl.StringVar(&f.tls, "tls", "auto", "on, off, or auto: on unless the server is this machine")
+	fl.StringVar(&f.fingerprint, "fingerprint", "", "the only certificate to accept, `sha256:HEX`")
+	fl.StringVar(&f.caFile, "ca", "", "`file` of the only authorities to accept, PEM (default: the system's)")
+	fl.BoolVar(&f.unpinned, "no-pin", false, "leave it to the system which processor does what")
+	fl.StringVar(&f.method, "method", "sum", "sum (in the server's reader), async (in a worker), sleep, or echo")
+	fl.IntVar(&f.conns, "conns", 1, "`N` connections")
+	fl.IntVar(&f.depth, "depth", 512, "`N` calls under way on each")
+	fl.IntVar(&f.payload, "payload", 24, "`bytes` of an echo, 8 to 60000")
+	fl.DurationVar(&f.sleep, "sleep", time.Millisecond, "how long a call sleeps at the server, with --method sleep")
+	fl.Float64Var(&f.share, "sleep-share", 1, "`part` of the calls that sleep, up to 1; the others are sums")
+	fl.StringVar(&f.rate, "rate", "", "open loop: calls a second, `R`, FROM:TO:OVER, or R@TIME,R@TIME")
+	fl.DurationVar(&f.duration, "duration", 5*time.Second, "how long to measure; of each work with --table, where the default is 2s")
+	fl.DurationVar(&f.warmup, "warmup", time.Second, "how long to run before that; with --table the default is 500ms")
+	fl.DurationVar(&f.interval, "interval", time.Second, "`time` between two lines")
+	fl.BoolVar(&f.asJSON, "json", false, "print JSON")
+	fl.StringArrayVar(&f.out, "out", nil, "also write the result: `json=FILE`; - is standard output")
+	fl.BoolVar(&f.strict, "strict", false, "a suspect result is a failure")
+	fl.BoolVar(&f.quiet, "quiet", false, "no lines while it runs")
+	f.table.flags(fl)
+	return cmd
+}
+
+const rpcHelp = "trackbench rpc --help shows what there is"
+
+// config is what the flags come to once they are checked, but for the target.
+func (f *rpcFlags) config() (cfg rpcload.Config, err error) {
+	if cfg.Method, err = rpcload.ParseMethod(f.method); err != nil {
+		return cfg, fail(exitUsage, rpcHelp, "--method: %w", err)
+	}
+	cfg.Conns, cfg.Depth, cfg.Payload, cfg.Sleep, cfg.Share = f.conns, f.depth, f.payload, f.sleep, f.share
+	cfg.Duration, cfg.Warmup, cfg.Interval = f.duration, f.warmup, f.interval
+	if f.conns == 0 || f.depth == 0 || f.payload == 0 || f.sleep == 0 || f.share == 0 || f.duration == 0 || f.interval < 100*time.Millisecond {
+		return cfg, fail(exitUsage, rpcHelp, "--conns, --depth, --payload, --sleep, --sleep-share and --duration have to be more than nothing, --interval at least 100ms")
+	}
+	if f.rate != "" {
+		if cfg.Rate, err = load.ParsePlan(f.rate); err != nil {
+			return cfg, fail(exitUsage, rpcHelp, "--rate: %w", err)
+		}
+	}
+	if err := cfg.Check(); err != nil {
+		return cfg, fail(exitUsage, rpcHelp, "%w", err)
+	}
+	if lim := load.OpenFiles(); lim > 0 && lim < int64(f.conns)+64 {
+		return cfg, fail(exitUsage, fmt.Sprintf("ulimit -n %d", f.conns+64), "this process may open %d files, and the run needs %d", lim, f.conns+64)
+	}
+	cfg.Hello.Client = "trackbench/" + version
+	return cfg, nil
+}
+
+// site is the server that is measured and, if it is ours, how it ends.
+type site struct {
+	seats  load.Seats
+	own    *rpcload.Own // nil: somebody else's
+	target rpcload.Target
+	words  string
+}
+
+func (s *site) close() error { return s.own.Close() }
+
+// open finds the server or starts one, and tells cfg about it.
+func (f *rpcFlags) open(ctx context.Context, cfg *rpcload.Config) (s *site, err error) {
+	if f.own {
+		s, err = f.startOwn(ctx, cfg)
+	} else {
+		s, err = f.theirs(cfg)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Dial, err = s.target.Dialer(); err != nil {
+		return nil, errors.Join(fail(exitUsage, "", "%w", err), s.close())
+	}
+	return s, nil
+}
+
+func (f *rpcFlags) startOwn(ctx context.Context, cfg *rpcload.Config) (*site, error) {
+	if f.pid != 0 {
+		return nil, fail(exitUsage, rpcHelp, "--server-pid goes with --server")
+	}
+	path, err := f.program()
+	if err != nil {
+		return nil, err
+	}
+	s := &site{}
+	if !f.unpinned {
+		s.seats = load.FindSeats()
+	}
+	if s.own, err = rpcload.StartOwn(ctx, s.seats, path); err != nil {
+		return nil, fail(exitUnreachable, "--trackerd says which one to start", "%w", err)
+	}
+	if err := s.seats.Sit(ctx); err != nil {
+		return nil, errors.Join(fail(exitUsage, "--no-pin goes without", "%w", err), s.close())
+	}
+	s.target = s.own.Target
+	s.target.TLS = f.tls == "on"
+	cfg.Server = &s.own.Process
+	cfg.ShowToken(s.own.Token)
+	s.words = fmt.Sprintf("own trackerd %s, process %d; %v", s.target.Addr, s.own.PID, s.seats)
+	return s, nil
+}
+
+// program finds the trackerd to start.
+func (f *rpcFlags) program() (string, error) {
+	if f.trackerd != "" {
+		return f.trackerd, nil
+	}
+	name := "trackerd"
+	if runtime.GOOS == "windows" {
+		name += ".exe"
+	}
+	if self, err := os.Executable(); err == nil {
+		beside := filepath.Join(filepath.Dir(self), name)
+		if st, err := os.Stat(beside); err == nil && !st.IsDir() {
+			return beside, nil
+		}
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", fail(exitUsage, "pass --trackerd PROGRAM, or --server HOST:PORT of one that runs", "there is no trackerd beside trackbench, nor in PATH")
+	}
+	return path, nil
+}
+
+func (f *rpcFlags) theirs(cfg *rpcload.Config) (*site, error) {
+	if f.trackerd != "" {
+		return nil, fail(exitUsage, rpcHelp, "--trackerd and --server exclude each other")
+	}
+	host, _, err := net.SplitHostPort(f.addr)
+	if err != nil || host == "" {
+		return nil, fail(exitUsage, "", "--server %q: want HOST:PORT, such as 127.0.0.1:4810", f.addr)
+	}
+	if !loopback(host) && !f.mine {
+		return nil, refuse(f.addr)
+	}
+	token, err := f.secret()
+	if err != nil {
+		return nil, err
+	}
+	if token != "" {
+		cfg.ShowToken([]byte(token))
+	}
+	s := &site{target: rpcload.Target{Addr: f.addr, Fingerprint: f.fingerprint, CAFile: f.caFile}, words: f.addr}
+	s.target.TLS = f.tls == "on" || f.tls == "auto" && !loopback(host)
+	if f.pid != 0 {
+		cfg.Server = &load.Process{PID: f.pid}
+		if _, ok := cfg.Server.CPU(); !ok {
+			return nil, fail(exitUsage, "", "--server-pid %d: this system does not tell what it uses", f.pid)
+		}
+	}
+	return s, nil
+}
+
+func (b *bench) rpc(ctx context.Context, f *rpcFlags) (err error) {
+	cfg, err := f.config()
+	if err != nil {
+		return err
+	}
+	files, err := f.check()
+	if err != nil {
+		return err
+	}
+	s, err := f.open(ctx, &cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	show := rpcDisplay{bench: b, quiet: f.quiet, json: f.asJSON}
+	show.header(&cfg, s)
+	cfg.OnTick = show.tick
+	defer load.Quieten(1 << 30)()
+	before := load.ReadVitals()
+	o, err := rpcload.Run(ctx, cfg)
+	if err != nil {
+		return rpcFailure(err)
+	}
+	r := o.Result(version, &cfg, load.Describe(before, load.ReadVitals()), loopback(s.target.Addr))
+	r.Target = load.Target{Addr: s.target.Addr, Kind: "trackerd"}
+	if err := show.result(r, o, &cfg); err != nil {
+		return err
+	}
+	for _, path := range files {
+		if err := r.WriteJSON(path); err != nil {
+			return fail(exitUsage, "", "write the result: %w", err)
+		}
+	}
+	switch {
+	case o.Err() != nil:
+		return fail(exitIncorrect, "", "%w", o.Err())
+	case o.Partial:
+		return context.Canceled
+	case r.Verdict.Validity == load.Invalid, f.strict && r.Verdict.Validity != load.Valid:
+		return fail(exitInvalid, "", "the measurement is %s", r.Verdict.Validity)
+	}
+	return nil
+}
+
+// check holds what is the same with and without a table against what there is, and
+// tells the files to write.
+func (f *rpcFlags) check() (files []string, err error) {
+	switch f.tls {
+	case "on", "off", "auto":
+	default:
+		return nil, fail(exitUsage, rpcHelp, "--tls %q: want on, off or auto", f.tls)
+	}
+	return jsonFiles(f.out)
+}
+
+// jsonFiles reads what --out was given.
+func jsonFiles(out []string) (files []string, err error) {
+	for _, s := range out {
+		path, ok := strings.CutPrefix(s, "json=")
+		if !ok || path == "" {
+			return nil, fail(exitUsage, "", "--out %q: want json=FILE", s)
+		}
+		files = append(files, path)
+	}
+	return files, nil
+}
+
+// rpcFailure says what to do about a server that refused before the load.
+func rpcFailure(err error) error {
+	switch {
+	case errors.Is(err, track.ErrDenied):
+		return fail(exitDenied, "pass a token by --token, --token-file or TRACK_TOKEN; the first start of trackerd writes admin.token in its data directory", "%w", err)
+	case errors.Is(err, track.ErrNotFound):
+		return fail(exitIncorrect, "the server is older than its example service, or is no trackerd", "%w", err)
+	}
+	return err
+}
