@@ -86,11 +86,11 @@ export function dialSocket(address: string, tls: TlsOptions | undefined, signal:
       reject(err);
     };
     const onAbort = (): void => fail(aborted(signal, true));
-    const onError = (err: Error): void => fail(distrust(err, socket) ?? unreachable(address, err.message || String(err), err));
+    const onError = (err: Error): void => fail(unreachable(address, err.message || String(err), err));
     signal.addEventListener('abort', onAbort, { once: true });
     socket.on('error', onError);
     socket.once(tls ? 'secureConnect' : 'connect', () => {
-      const wrong = pin && judge(socket as TLSSocket, pin, address);
+      const wrong = tls && judge(socket as TLSSocket, pin, address);
       if (wrong) return fail(wrong);
       const t = new SocketTransport(socket);
       clear();
@@ -101,11 +101,11 @@ export function dialSocket(address: string, tls: TlsOptions | undefined, signal:
 
 function tlsOptions(host: string, port: number, o: TlsOptions): TlsConnectOptions {
   const name = o.servername ?? (isIP(host) ? undefined : host);
-  const t: TlsConnectOptions = { host, port, minVersion: 'TLSv1.2' };
+  // Who answered is judged below, when it has shown that it holds the key of its
+  // certificate and before anything is sent.
+  const t: TlsConnectOptions = { host, port, minVersion: 'TLSv1.2', rejectUnauthorized: false };
   if (name !== undefined) t.servername = name;
-  // Who answered is judged by the pin instead, when it has shown that it holds the key.
-  if (o.fingerprint !== undefined) t.rejectUnauthorized = false;
-  else if (o.ca !== undefined) t.ca = [o.ca].flat().map((pem) => (typeof pem === 'string' ? pem : Buffer.from(pem)));
+  if (o.ca !== undefined) t.ca = [o.ca].flat().map((pem) => (typeof pem === 'string' ? pem : Buffer.from(pem)));
   return t;
 }
 
@@ -120,17 +120,13 @@ function fingerprintOf(socket: TLSSocket): string {
   return raw ? `sha256:${createHash('sha256').update(raw).digest('hex')}` : 'none';
 }
 
-function judge(socket: TLSSocket, pin: string, address: string): RpcError | undefined {
+function judge(socket: TLSSocket, pin: string | undefined, address: string): RpcError | undefined {
   const got = fingerprintOf(socket);
-  return got === pin ? undefined : stranger(`${address} shows the certificate ${got}, want ${pin}`);
+  if (pin !== undefined) {
+    return got === pin ? undefined : stranger(`${address} shows the certificate ${got}, want ${pin}`);
+  }
+  if (socket.authorized) return undefined;
+  return stranger(`${address} shows the certificate ${got}, which nobody known vouches for: ${String(socket.authorizationError)}`);
 }
 
-const doubts = /^(CERT_|ERR_TLS_CERT|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE)/;
-
-function distrust(err: Error & { code?: string }, socket: Socket | TLSSocket): RpcError | undefined {
-  if (!doubts.test(err.code ?? '') || !('getPeerCertificate' in socket)) return undefined;
-  return stranger(`${err.message}; the certificate is ${fingerprintOf(socket)}`, err);
-}
-
-const stranger = (detail: string, cause?: unknown): RpcError =>
-  new RpcError(Status.Unauthenticated, detail, { reason: untrusted, notRun: true, cause });
+const stranger = (detail: string): RpcError => new RpcError(Status.Unauthenticated, detail, { reason: untrusted, notRun: true });

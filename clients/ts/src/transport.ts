@@ -68,7 +68,6 @@ export class WebSocketTransport implements Transport {
       const ws = new ctor(url, subprotocol);
       ws.binaryType = 'arraybuffer';
       const t = new WebSocketTransport(ws);
-      let why = '';
       const fail = (err: RpcError): void => {
         signal.removeEventListener('abort', onAbort);
         ws.onopen = ws.onclose = ws.onmessage = null;
@@ -78,10 +77,9 @@ export class WebSocketTransport implements Transport {
       };
       const onAbort = (): void => fail(aborted(signal, true));
       signal.addEventListener('abort', onAbort, { once: true });
-      ws.onerror = (e: { message?: string }) => {
-        why = e.message ?? why;
-      };
-      ws.onclose = () => fail(unreachable(url, why || 'the connection was refused or lost'));
+      const refused = 'the connection was refused or lost'; // browsers say no more
+      ws.onerror = (e: { message?: string }) => fail(unreachable(url, e.message || refused));
+      ws.onclose = () => fail(unreachable(url, refused));
       ws.onmessage = (e: { data: unknown }) => t.message(e.data);
       ws.onopen = () => {
         if (ws.protocol !== subprotocol) return fail(unreachable(url, `the server does not speak ${subprotocol}`));
