@@ -15,6 +15,7 @@ import (
 
 	"tracker/pkg/engine"
 	"tracker/pkg/geo"
+	"tracker/pkg/hub"
 	"tracker/pkg/rpc"
 	"tracker/pkg/seal"
 	"tracker/pkg/store/sqlite"
@@ -27,6 +28,7 @@ type house struct {
 	t      testing.TB
 	dir    string
 	change func(*Config)
+	hub    hub.Config
 	engine *engine.Engine
 	gate   *Gateway
 	ln     net.Listener
@@ -38,7 +40,12 @@ type house struct {
 
 func newHouse(t testing.TB, change func(*Config)) *house {
 	t.Helper()
-	h := &house{t: t, dir: t.TempDir(), change: change}
+	return newHouseWith(t, hub.Config{}, change)
+}
+
+func newHouseWith(t testing.TB, hc hub.Config, change func(*Config)) *house {
+	t.Helper()
+	h := &house{t: t, dir: t.TempDir(), change: change, hub: hc}
 	h.open()
 	h.admin = h.token("boss", engine.RoleAdmin)
 	h.viewer = h.token("guest", engine.RoleViewer)
@@ -56,7 +63,7 @@ func (h *house) open() {
 	storeCtx, stopStore := context.WithCancel(context.Background())
 	stored := make(chan error, 1)
 	go func() { stored <- db.Run(storeCtx) }()
-	if h.engine, err = engine.New(context.Background(), engine.Config{Advertise: "t.example.org:4810"}, db); err != nil {
+	if h.engine, err = engine.New(context.Background(), engine.Config{Advertise: "t.example.org:4810", Hub: h.hub}, db); err != nil {
 		h.t.Fatal(err)
 	}
 	engineCtx, stopEngine := context.WithCancel(context.Background())
