@@ -29,6 +29,7 @@ type house struct {
 	dir    string
 	change func(*Config)
 	hub    hub.Config
+	db     *sqlite.DB
 	engine *engine.Engine
 	gate   *Gateway
 	ln     net.Listener
@@ -60,6 +61,7 @@ func (h *house) open() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	h.db = db
 	storeCtx, stopStore := context.WithCancel(context.Background())
 	stored := make(chan error, 1)
 	go func() { stored <- db.Run(storeCtx) }()
