@@ -13,9 +13,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tracker/pkg/rpc"
 )
 
-// openPorts runs a port whose HTTP room answers with what it read first.
+// openPorts runs a port whose rooms answer with what they read first.
 func openPorts(t *testing.T, plain, secure bool) *port {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -37,27 +39,32 @@ func openPorts(t *testing.T, plain, secure bool) *port {
 			t.Error(err)
 		}
 	}()
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		for {
-			c, err := p.http.Accept()
-			if err != nil {
-				return
-			}
-			line, err := bufio.NewReader(c).ReadString('\n')
-			if err == nil {
-				_, _ = fmt.Fprintf(c, "http heard %s", line)
-			}
-			_ = c.Close()
-		}
-	}()
+	served := make(chan struct{}, 2)
+	go answer(p.http, "http", served)
+	go answer(p.rpc, "rpc", served)
 	t.Cleanup(func() {
 		cancel()
 		<-done
 		<-served
+		<-served
 	})
 	return p
+}
+
+// answer is a room that says who heard what first.
+func answer(ln net.Listener, room string, done chan<- struct{}) {
+	defer func() { done <- struct{}{} }()
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		line, err := bufio.NewReader(c).ReadString('\n')
+		if err == nil {
+			_, _ = fmt.Fprintf(c, "%s heard %s", room, line)
+		}
+		_ = c.Close()
+	}
 }
 
 func talk(t *testing.T, p *port, secure bool, text string) string {
@@ -84,6 +91,9 @@ func talk(t *testing.T, p *port, secure bool, text string) string {
 	return string(answer)
 }
 
+// goAwayTLS is how the answer begins to a client that came without TLS.
+var goAwayTLS = string(rpc.AppendGoAway(nil, &rpc.Error{Status: rpc.FailedPrecondition, Reason: "tls", Message: "this port speaks TLS", NotRun: true}))
+
 func TestPortTellsLanguagesApart(t *testing.T) {
 	const get = "GET / HTTP/1.1\n"
 	for _, tt := range []struct {
@@ -95,8 +105,9 @@ func TestPortTellsLanguagesApart(t *testing.T) {
 		{"http over tls", true, true, true, get, "http heard " + get},
 		{"method that begins like rpc", true, true, false, "TRACE / HTTP/1.1\n", "http heard TRACE"},
 		{"http where tls is wanted", false, true, false, get, "HTTP/1.1 400"},
-		{"rpc has no room yet", true, true, false, "TRK1....", ""},
-		{"rpc over tls has no room yet", true, true, true, "TRK1....", ""},
+		{"rpc in the clear", true, true, false, "TRK1....\n", "rpc heard TRK1....\n"},
+		{"rpc over tls", true, true, true, "TRK1....\n", "rpc heard TRK1....\n"},
+		{"rpc where tls is wanted", false, true, false, "TRK1....\n", goAwayTLS},
 		{"nonsense", true, true, false, "\x00\x01\x02\x03", ""},
 		{"tls where there is none", true, false, false, "\x16\x03\x01\x00", ""},
 	} {
