@@ -41,6 +41,8 @@ type conn struct {
 	held    int // bytes in parts
 	calls   uint64
 	armed   time.Time // when the read deadline was set
+	readAt  int64     // when the batch was read, by the wheel's clock
+	began   time.Time // the same, when somebody asked
 	last    uint32    // the greatest id that was taken
 	closed  bool      // GOAWAY has been said: requests are refused
 
@@ -122,6 +124,7 @@ func (c *conn) read(ctx context.Context) *Error {
 		}
 		c.arm()
 		n, err := c.in.fill(c.nc)
+		c.readAt, c.began = c.s.wheel.clock.Load(), time.Time{}
 		c.s.stats.reads.Add(1)
 		c.s.stats.bytesRead.Add(uint64(n))
 		switch {

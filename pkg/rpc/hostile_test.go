@@ -186,22 +186,24 @@ func TestPeerKilledAnywhere(t *testing.T) {
 		times = 500
 	}
 	h := newHouse(Config{})
-	go func() { // what subscriptions leave in the channel of the tests
-		for {
-			select {
-			case s := <-h.subs:
-				s.Publish(1, 1, []byte("x"))
-			case <-t.Context().Done():
-				return
-			}
+	publishing := make(chan struct{})
+	defer func() { close(h.subs); <-publishing }()
+	go func() { // beside the handlers; ends when the channel is closed
+		defer close(publishing)
+		for s := range h.subs {
+			s.Publish(1, 1, []byte("x"))
 		}
 	}()
+	lane := func(id uint32, n byte) Frame { return req(id, mKeyed, append([]byte{7, n}, make([]byte, 7)...)) }
 	script := []Frame{
 		req(1, mSum, sumBody(1, 2)), req(2, mWait, nil), req(3, mSleep, nil), req(4, mLatest, nil),
-		{Kind: KindCredit, ID: 4, Body: []byte{9, 0, 0, 0}}, req(5, mKeyed, make([]byte, 9)),
-		{Kind: KindReq, Flags: FlagMore, ID: 6, Code: mEcho, Body: []byte("half")}, req(6, mEcho, []byte("whole")),
-		{Kind: KindCancel, ID: 2}, {Kind: KindPing, Body: make([]byte, 8)}, req(7, mBlock, nil),
+		{Kind: KindCredit, ID: 4, Body: []byte{9, 0, 0, 0}}, lane(5, 1), lane(15, 2), lane(25, 3),
+		{Kind: KindReq, Flags: FlagMore, ID: 6, Code: mEcho, Body: []byte("half")}, req(9, mBatch, []byte("a")),
+		req(6, mEcho, []byte("whole")), req(10, mBatch, []byte("b")), {Kind: KindCancel, ID: 2}, req(11, mPull, nil),
+		{Kind: KindPing, Body: make([]byte, 8)}, req(7, mBlock, nil), {Kind: KindCredit, ID: 11, Body: []byte{9, 0, 0, 0}},
 		{Kind: KindCancel, ID: 7}, {Kind: KindNotify, Code: mEcho, Body: []byte("x")}, req(8, mPanic, nil),
+		{Kind: KindReq, ID: 12, Code: mWait, Aux: 5}, req(13, mDrop, nil), req(14, mPanicInline, nil), {Kind: KindCancel, ID: 11},
+		{Kind: KindReq, Flags: FlagMore, ID: 16, Code: mEcho, Body: make([]byte, 3000)},
 	}
 	cuts := [][]byte{nil, []byte(Preamble), helloFrame()}
 	for i := range script {
@@ -214,25 +216,22 @@ func TestPeerKilledAnywhere(t *testing.T) {
 			out = out[:rng.IntN(len(out))]
 		}
 		here, there := net.Pipe()
+		if i/len(cuts)%8 == 7 {
+			here, there = tcpPair(t)
+			if i%2 == 1 {
+				here.(*net.TCPConn).SetLinger(0) // dies by a reset
+			}
+		}
 		done := make(chan struct{})
 		go func() { defer close(done); h.ServeConn(t.Context(), there) }()
-		go io.Copy(io.Discard, here)
+		read := make(chan struct{})
+		go func() { defer close(read); io.Copy(io.Discard, here) }()
 		here.Write(out)
 		here.Close()
 		<-done
+		<-read
 	}
-	s := h.Stats()
-	if s.Conns != 0 || s.Inflight != 0 || s.Subs != 0 || len(h.unknown) != 0 {
-		t.Errorf("left behind: %+v, %v", s, h.unknown)
-	}
-	if h.pool.n != 0 || len(h.pool.flushes) != 0 || len(h.pool.idle) != 0 {
-		t.Error("left in the pool")
-	}
-	for i, r := range h.wheel.slots {
-		if r != nil {
-			t.Errorf("left in the wheel at %d", i)
-		}
-	}
+	checkNothingLeft(t, h.Server)
 }
 
 func TestHandshakesOfOneAddressAreBounded(t *testing.T) {

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"time"
@@ -186,6 +187,11 @@ func (c *conn) request(f *Frame) *Error {
 var errNoAnswer = errors.New("the handler did not return what it was given")
 
 func (c *conn) callInline(m *Method, f *Frame, meta, body []byte) {
+	if waited := c.s.wheel.clock.Load() - c.readAt; waited > 0 && c.late(m, f.Aux, waited) {
+		c.s.stats.deadlines.Add(1)
+		c.answer(f, &Error{Status: DeadlineExceeded, NotRun: true})
+		return
+	}
 	r := &c.inline
 	r.Method, r.ID, r.Body, r.Meta, r.m = f.Code, f.ID, body, meta, m
 	r.notify = f.Kind == KindNotify
@@ -326,20 +332,33 @@ func (c *conn) admit(r *Request) (refusal, e *Error) {
 	return nil, nil
 }
 
-func (c *conn) setDeadline(r *Request, aux uint16) {
-	after := time.Duration(aux) * time.Millisecond
-	if aux == 0 {
-		if r.m.Stream != nil {
-			return
-		}
-		if after = r.m.Timeout; after == 0 {
-			after = c.s.cfg.Timeout
-		}
+// late says whether an inline request's time passed while its batch waited for that
+// many ticks: for a handler that took long, or for the peer to read.
+func (c *conn) late(m *Method, aux uint16, waited int64) bool {
+	after := c.timeout(m, aux)
+	return after > 0 && waited >= ticks(after)
+}
+
+// timeout is what a request has, or 0 for as long as it takes.
+func (c *conn) timeout(m *Method, aux uint16) time.Duration {
+	switch {
+	case aux == NoTimeout, aux == 0 && m.Stream != nil:
+		return 0
+	case aux == 0:
+		return cmp.Or(m.Timeout, c.s.cfg.Timeout)
 	}
-	if aux == NoTimeout {
+	return time.Duration(aux) * time.Millisecond
+}
+
+func (c *conn) setDeadline(r *Request, aux uint16) {
+	after := c.timeout(r.m, aux)
+	if after == 0 {
 		return
 	}
-	r.deadline = time.Now().Add(after)
+	if c.began.IsZero() { // one look at the clock serves a batch
+		c.began = time.Now()
+	}
+	r.deadline = c.began.Add(after)
 	c.s.wheel.add(r, after)
 }
 

@@ -36,6 +36,8 @@ const (
 	mEcho
 	mEchoInline
 	mDeaf // waits for a channel and not for its context
+	mBatch
+	mPull
 )
 
 func TestMain(m *testing.M) {
@@ -97,7 +99,8 @@ func newHouse(cfg Config) *house {
 		panic("oh")
 	}})
 	h.Handle(mKeyed, Method{Name: "Keyed", Exec: Keyed, Key: func(r *Request) uint64 { return uint64(r.Body[0]) }, Handle: h.keyed})
-	for id, p := range map[uint16]Policy{mLatest: Latest, mBlock: Block, mDrop: Drop} {
+	h.Handle(mBatch, Method{Name: "Batch", Batch: true, Handle: echo})
+	for id, p := range map[uint16]Policy{mLatest: Latest, mBlock: Block, mDrop: Drop, mPull: Pull} {
 		h.Handle(id, Method{Name: "Sub", Policy: p, Stream: func(r *Request, s *Subscription) error {
 			s.Accept(r.Body)
 			h.subs <- s
@@ -179,22 +182,6 @@ func eventually(tb testing.TB, what string, ok func() bool) {
 			tb.Fatalf("never happened: %s", what)
 		}
 	}
-}
-
-func checkNoGoroutines(tb testing.TB) {
-	tb.Helper()
-	tb.Cleanup(func() {
-		eventually(tb, "all goroutines of the package end", func() bool {
-			buf := make([]byte, 1<<20)
-			stacks := string(buf[:runtime.Stack(buf, true)])
-			for _, g := range strings.Split(stacks, "\n\n")[1:] {
-				if strings.Contains(g, "rpc.(*conn)") || strings.Contains(g, "rpc.(*pool)") || strings.Contains(g, "rpc.(*Client)") {
-					return false
-				}
-			}
-			return true
-		})
-	})
 }
 
 func TestEveryAnswerFindsItsCall(t *testing.T) {

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,12 +17,16 @@ type wheel struct {
 	mu    sync.Mutex
 	slots [wheelSlots]*Request // doubly linked through Request.after and before
 	now   int64                // in ticks
+	clock atomic.Int64         // now, for those who only look
 }
+
+// ticks is how many turns of the clock d certainly fits in.
+func ticks(d time.Duration) int64 { return int64((d+tick-1)/tick) + 1 }
 
 // add sets r's deadline to after that time, never before it.
 func (w *wheel) add(r *Request, after time.Duration) {
 	w.mu.Lock()
-	r.due = w.now + int64((after+tick-1)/tick) + 1
+	r.due = w.now + ticks(after)
 	head := &w.slots[r.due%wheelSlots]
 	r.before, r.after = nil, *head
 	if *head != nil {
@@ -68,4 +73,5 @@ func (w *wheel) advance(now int64) {
 			r = after
 		}
 	}
+	w.clock.Store(w.now)
 }
