@@ -95,6 +95,16 @@ func(dst []byte, v any) []byte { return Append%[1]s(dst, v.(*%[1]sT)) },
 func(b *flatbuffers.Builder, v any) flatbuffers.UOffsetT { return v.(*%[1]sT).Pack(b) },
 read(Read%[1]s, (*%[1]s).UnPack)},`, o.Name, o.Name)
 	}
+	t.p("}\n\n// methodTables are request, answer and update of each method.\nvar methodTables = map[uint16][3]string{")
+	for _, svc := range s.Services {
+		for _, m := range svc.Methods {
+			update := ""
+			if m.Event != nil {
+				update = m.Event.Name
+			}
+			t.p("%sID: {%q, %q, %q},", m.full(), m.Request.Name, m.Response.Name, update)
+		}
+	}
 	t.p("}")
 	return t.gofmt()
 }

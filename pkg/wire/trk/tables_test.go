@@ -215,3 +215,33 @@ var tableKinds = []tableKind{
 		func(b *flatbuffers.Builder, v any) flatbuffers.UOffsetT { return v.(*WatchReqT).Pack(b) },
 		read(ReadWatchReq, (*WatchReq).UnPack)},
 }
+
+// methodTables are request, answer and update of each method.
+var methodTables = map[uint16][3]string{
+	SessionInfoID:       {"Empty", "SessionInfo", ""},
+	SessionRefreshID:    {"RefreshReq", "SessionInfo", ""},
+	PositionsLatestID:   {"LatestReq", "Fixes", ""},
+	PositionsNearID:     {"NearReq", "NearReply", ""},
+	PositionsInBoxID:    {"InBoxReq", "Fixes", ""},
+	PositionsHistoryID:  {"HistoryReq", "HistoryAck", "Fixes"},
+	WatchOpenID:         {"WatchReq", "WatchAck", "WatchFrame"},
+	WatchMoveID:         {"MoveReq", "WatchAck", ""},
+	DevicesListID:       {"ListReq", "DeviceList", ""},
+	DevicesShowID:       {"DeviceRef", "Device", ""},
+	DevicesEnrollID:     {"EnrollReq", "EnrollReply", ""},
+	DevicesRenameID:     {"RenameReq", "Device", ""},
+	DevicesRevokeID:     {"DeviceRef", "Empty", ""},
+	DevicesRotateID:     {"DeviceRef", "Enrolled", ""},
+	DevicesResetFloorID: {"DeviceRef", "Device", ""},
+	TokensListID:        {"Empty", "TokenList", ""},
+	TokensCreateID:      {"NewToken", "CreatedToken", ""},
+	TokensRevokeID:      {"TokenRef", "Empty", ""},
+	PublishReportID:     {"ReportReq", "ReportAck", ""},
+	StatusGetID:         {"Empty", "StatusReply", ""},
+	ExampleSumID:        {"SumReq", "SumRsp", ""},
+	ExampleSleepID:      {"SleepReq", "SumRsp", ""},
+	ExampleAsyncSumID:   {"SumReq", "SumRsp", ""},
+	ExampleEchoID:       {"EchoReq", "EchoRsp", ""},
+	ExampleSubID:        {"SubReq", "SubAck", "Published"},
+	ExamplePubID:        {"PubReq", "PubAck", ""},
+}
