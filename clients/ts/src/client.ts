@@ -1,4 +1,4 @@
-import type { CallOptions } from './caller.js';
+import type { CallOptions, Caller } from './caller.js';
 import { webSocketDial } from './dial.js';
 import type { SessionInfoT } from './gen/messages.js';
 import { Services, schemaHash } from './gen/services.js';
@@ -18,8 +18,16 @@ export interface ConnectOptions extends LineOptions {
  * run twice, is made once more.
  */
 export class Client extends Services {
-  private constructor(private readonly line: Line) {
+  private readonly line: Line;
+
+  private constructor(line: Line) {
     super(line);
+    this.line = line;
+  }
+
+  /** What other generated services can be put on, such as those of a newer schema. */
+  get caller(): Caller {
+    return this.line;
   }
 
   /** Connects by what dial opens. */
