@@ -66,3 +66,65 @@ func TestEncodersWriteWhatTheBuilderReads(t *testing.T) {
 		}
 	}
 }
+
+// TestZeroValues is about everything that is absent: texts, lists, tables and structs.
+func TestZeroValues(t *testing.T) {
+	var refused []string
+	for _, k := range tableKinds {
+		got, err := k.read(k.encode(nil, k.value()))
+		if err != nil {
+			refused = append(refused, k.name)
+			continue
+		}
+		b := flatbuffers.NewBuilder(0)
+		b.Finish(k.pack(b, k.value()))
+		want, err := k.read(b.FinishedBytes())
+		if err != nil {
+			t.Errorf("%s: of the builder: %v", k.name, err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s:\ngot  %+v\nwant %+v", k.name, got, want)
+		}
+	}
+	// A table or a struct that is required has no zero value.
+	if want := []string{"MoveReq", "NearReq", "WatchReq"}; !reflect.DeepEqual(refused, want) {
+		t.Errorf("refused %v, want %v", refused, want)
+	}
+}
+
+func TestEncodersMendWhatCannotTravel(t *testing.T) {
+	in, err := ReadRenameReq(AppendRenameReq(nil, &RenameReqT{Device: "a\xffb", Name: ""}))
+	if err != nil || string(in.Device()) != "a\uFFFDb" || in.Name() == nil {
+		t.Errorf("got %q, %q, %v", in.Device(), in.Name(), err)
+	}
+	page, err := ReadFixes(AppendFixes([]byte("dirty"), &FixesT{Fixes: []*FixT{nil, {Lat: 1}}})[5:])
+	var fix Fix
+	if err != nil || !page.Fixes(&fix, 0) || fix.Lat() != 0 || !page.Fixes(&fix, 1) || fix.Lat() != 1 {
+		t.Errorf("got %+v, %v", page.UnPack(), err)
+	}
+	if _, err := ReadDeviceList(AppendDeviceList(nil, &DeviceListT{Devices: []*DeviceT{nil}})); err != nil {
+		t.Error(err)
+	}
+	if _, err := ReadSumReq(AppendSumReq(nil, nil)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestReusedBuffersLeaveNothingBehind guards padding: room that held something else.
+func TestReusedBuffersLeaveNothingBehind(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 12))
+	dirty := make([]byte, 1<<16)
+	for i := range dirty {
+		dirty[i] = 0xee
+	}
+	for _, k := range tableKinds {
+		v := k.value()
+		fill(r, reflect.ValueOf(v).Elem(), false)
+		if clean, got := k.encode(nil, v), k.encode(dirty[:0], v); string(clean) != string(got) {
+			t.Errorf("%s:\ngot  %x\nwant %x", k.name, got, clean)
+		}
+		for i := range dirty {
+			dirty[i] = 0xee
+		}
+	}
+}
