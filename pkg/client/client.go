@@ -28,6 +28,7 @@ import (
 	"strings"
 	"time"
 
+	"tracker/pkg/seal"
 	"tracker/pkg/track"
 )
 
@@ -39,6 +40,9 @@ type Config struct {
 	Server string
 	Token  string
 	TLS    TLSConfig
+	// Device is who asks instead of the bearer of a token: it proves that it has the
+	// device's key. A device may Report, and nothing else. Not over http and https.
+	Device seal.Enrolment
 
 	// Timeout bounds each question that is not a stream. 0 = 30 s.
 	Timeout time.Duration
@@ -63,6 +67,9 @@ func Dial(cfg Config) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkDevice(&cfg, base); err != nil {
+		return nil, err
+	}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 30 * time.Second
 	}
@@ -82,6 +89,19 @@ func Dial(cfg Config) (*Conn, error) {
 		c.wire = newRPC(cfg, d)
 	}
 	return c, nil
+}
+
+// checkDevice tells whether a device may ask in this way.
+func checkDevice(cfg *Config, base url.URL) error {
+	switch {
+	case cfg.Device.Device == 0:
+		return nil
+	case cfg.Token != "":
+		return fmt.Errorf("a device and a token: want one of them: %w", track.ErrInvalid)
+	case base.Scheme == "http" || base.Scheme == "https":
+		return noReports(base.Scheme, base.Host)
+	}
+	return nil
 }
 
 // Server is the address that the Conn speaks to, as HOST:PORT.
@@ -152,7 +172,8 @@ type Error struct {
 	Hint    string // what to do next, may be empty
 	Request string // what to look for in the server's log
 
-	plainOnTLS bool // the answer of a TLS port to plain text
+	plainOnTLS bool      // the answer of a TLS port to plain text
+	serverTime time.Time // if the answer was that our clock is wrong
 }
 
 func (e *Error) Error() string {
@@ -168,9 +189,9 @@ func (e *Error) Error() string {
 // Unwrap gives the word of track that the code stands for.
 func (e *Error) Unwrap() error {
 	switch e.Code {
-	case "invalid", "too_large":
+	case "invalid", "too_large", "clock_ahead":
 		return track.ErrInvalid
-	case "unauthenticated", "denied", "revoked":
+	case "unauthenticated", "denied", "revoked", "proof_time":
 		return track.ErrDenied
 	case "not_found":
 		return track.ErrNotFound

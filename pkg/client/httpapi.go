@@ -213,11 +213,12 @@ func (c *overHTTP) revokeToken(ctx context.Context, id string) error {
 	return c.call(ctx, http.MethodDelete, "/v1/tokens/"+url.PathEscape(id), nil, nil, nil)
 }
 
-// report has no equal here: a device that speaks HTTP is not known to the server.
 func (c *overHTTP) report(context.Context, string, []Fix) (accepted, late int, err error) {
-	secure := "ws"
-	if c.line.scheme == "https" {
-		secure = "wss"
-	}
-	return 0, 0, fmt.Errorf("reports do not travel over %s://; give the server as %s://%s or as HOST:PORT: %w", c.line.scheme, secure, c.line.server, track.ErrInvalid)
+	return 0, 0, noReports(c.line.scheme, c.line.server)
+}
+
+// noReports says how to report instead: a device that speaks HTTP is nobody there.
+func noReports(scheme, server string) error {
+	frames := strings.Replace(scheme, "http", "ws", 1)
+	return fmt.Errorf("reports do not travel over %s; give the server as %s://%s or HOST:PORT: %w", scheme, frames, server, track.ErrInvalid)
 }

@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tracker/pkg/rpc"
+	"tracker/pkg/seal"
 	"tracker/pkg/wire/trk"
 )
 
@@ -27,6 +30,8 @@ type overRPC struct {
 	cfg  Config
 	line *dialer
 	open func(ctx context.Context) (net.Conn, error) // ready for frames
+
+	skew atomic.Int64 // nanoseconds that the server's clock is ahead, as far as it matters
 
 	mu     sync.Mutex
 	link   *link    // for new calls; nil: there is none
@@ -138,7 +143,7 @@ func (c *overRPC) drop(l *link) {
 // connect makes the link that d stands for.
 func (c *overRPC) connect(ctx context.Context, d *dialing) (*link, error) {
 	client, err := c.shakeHands(ctx)
-	if err != nil && c.line.mustSecure(err) {
+	for again := 0; again < 2 && err != nil && (c.line.mustSecure(err) || c.setClock(err)); again++ {
 		client, err = c.shakeHands(ctx)
 	}
 	c.mu.Lock()
@@ -173,10 +178,24 @@ func (c *overRPC) shakeHands(ctx context.Context) (*rpc.Client, error) {
 
 func (c *overRPC) hello() rpc.Hello {
 	h := rpc.Hello{SchemaHash: trk.SchemaHash, Client: c.cfg.UserAgent}
-	if c.cfg.Token != "" {
+	switch d := &c.cfg.Device; {
+	case d.Device != 0:
+		now := time.Now().Add(time.Duration(c.skew.Load()))
+		h.AuthKind, h.Auth = rpc.AuthDeviceKey, seal.AppendProof(nil, &d.Root, d.Device, now)
+	case c.cfg.Token != "":
 		h.AuthKind, h.Auth = rpc.AuthBearer, []byte(c.cfg.Token)
 	}
 	return h
+}
+
+// setClock takes over the server's clock after a refusal for the time of a proof.
+func (c *overRPC) setClock(err error) bool {
+	var e *Error
+	if !errors.As(err, &e) || e.serverTime.IsZero() {
+		return false
+	}
+	c.skew.Store(int64(time.Until(e.serverTime)))
+	return true
 }
 
 // release gives a link back.
@@ -318,13 +337,13 @@ var codes = map[rpc.Status]struct {
 	rpc.AlreadyExists:      {409, "exists"},
 	rpc.FrameTooLarge:      {413, "too_large"},
 	rpc.ResourceExhausted:  {429, "rate_limited"},
-	rpc.Unimplemented:      {501, "invalid"},
+	rpc.Unimplemented:      {400, "invalid"},
 	rpc.Unavailable:        {503, "unavailable"},
 
 	rpc.Status(trk.AppErrorTooManyWatches): {429, "rate_limited"},
-	rpc.Status(trk.AppErrorDeviceRevoked):  {403, "denied"},
-	rpc.Status(trk.AppErrorClockAhead):     {400, "invalid"},
-	rpc.Status(trk.AppErrorProofTime):      {401, "unauthenticated"},
+	rpc.Status(trk.AppErrorDeviceRevoked):  {403, "revoked"},
+	rpc.Status(trk.AppErrorClockAhead):     {400, "clock_ahead"},
+	rpc.Status(trk.AppErrorProofTime):      {401, "proof_time"},
 }
 
 // hints are the next step after a failure, by its code.
@@ -343,5 +362,24 @@ func asError(e *rpc.Error) *Error {
 	if e.Reason != "" && e.Status != rpc.FrameTooLarge { // whose reasons are the protocol's
 		as.code = e.Reason
 	}
-	return &Error{Status: as.http, Code: as.code, Message: cmp.Or(e.Message, e.Reason), Hint: hints[as.code], Request: e.Ref}
+	out := &Error{Status: as.http, Code: as.code, Message: cmp.Or(e.Message, e.Reason), Hint: hints[as.code], Request: e.Ref}
+	if e.Status == rpc.Status(trk.AppErrorProofTime) {
+		if ms, err := strconv.ParseInt(e.Field, 10, 64); err == nil {
+			out.serverTime = time.UnixMilli(ms)
+		}
+	}
+	return out
+}
+
+// httpStatus is the HTTP status of a code.
+func httpStatus(code string) int {
+	if code == "internal" {
+		return 500
+	}
+	for _, c := range codes {
+		if c.code == code {
+			return c.http
+		}
+	}
+	return 400
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"time"
 
 	"tracker/pkg/geo"
@@ -175,7 +176,11 @@ func (c *overRPC) asEnrolled(e *trk.Enrolled) (Enrolled, error) {
 
 func (c *overRPC) enroll(ctx context.Context, d NewDevice) (Enrolled, error) {
 	list, err := c.enrollBatch(ctx, []NewDevice{d})
+	var refused *Error
 	switch {
+	case errors.As(err, &refused):
+		refused.Message = strings.TrimPrefix(refused.Message, "device 1: ") // of one, as it was asked for
+		return Enrolled{}, err
 	case err != nil:
 		return Enrolled{}, err
 	case len(list) != 1:
@@ -251,7 +256,7 @@ func (c *overRPC) near(ctx context.Context, at geo.Point, within geo.Meters, lim
 }
 
 func (c *overRPC) history(ctx context.Context, q HistoryQuery, yield func(Fix, error) bool) {
-	order := &trk.HistoryReqT{Device: q.Device, From: unixMillis(q.From), To: unixMillis(q.To),
+	order := &trk.HistoryReqT{Device: q.Device, From: notBefore(q.From), To: notBefore(q.To),
 		Limit: uint32(max(q.Limit, 0)), Heartbeats: q.Heartbeats}
 	var s *trk.PositionsHistoryStream
 	l, err := c.stream(ctx, trk.PositionsHistoryID, func(ctx context.Context, to rpc.Caller) (err error) {
@@ -326,8 +331,10 @@ func (c *overRPC) revokeToken(ctx context.Context, id string) error {
 
 func (c *overRPC) report(ctx context.Context, device string, fixes []Fix) (accepted, late int, err error) {
 	order := &trk.ReportReqT{Device: device, Fixes: make([]*trk.FixT, len(fixes))}
+	list := make([]trk.FixT, len(fixes))
 	for i := range fixes {
-		order.Fixes[i] = writeFix(&fixes[i])
+		writeFix(&list[i], &fixes[i])
+		order.Fixes[i] = &list[i]
 	}
 	ack, err := question(ctx, c, trk.PublishReportID, func(ctx context.Context, to rpc.Caller) (trk.ReportAck, error) {
 		return trk.PublishClient{Caller: to}.Report(ctx, order)

@@ -34,6 +34,15 @@ func unixMillis(t time.Time) float64 {
 	return float64(t.UnixMilli())
 }
 
+// notBefore is the first millisecond that is not before a time: fixes have no finer
+// times, so as a bound it means the same.
+func notBefore(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.Add(time.Millisecond - 1).UnixMilli())
+}
+
 // eventNames are made once.
 var eventNames = func() (t [256]string) {
 	for i := range t {
@@ -103,8 +112,8 @@ func appendFixes(dst []Fix, t fixTable, w words) []Fix {
 
 // writeFix is the opposite of readFix, of what a device may say: not who it is, and not
 // what the server finds out.
-func writeFix(f *Fix) *trk.FixT {
-	x := &trk.FixT{
+func writeFix(x *trk.FixT, f *Fix) {
+	*x = trk.FixT{
 		Time: unixMillis(f.Time), Has: trk.Has(f.Has),
 		Lat: f.At.Lat, Lon: f.At.Lon, AltM: int16(min(max(f.Alt, math.MinInt16), math.MaxInt16)),
 		SpeedCmps: centi(f.Speed, math.MaxUint16), CourseCdeg: centi(f.Course, 35999),
@@ -124,7 +133,6 @@ func writeFix(f *Fix) *trk.FixT {
 			break
 		}
 	}
-	return x
 }
 
 func centi(v, most float64) uint16 { return uint16(min(max(math.Round(v*100), 0), most)) }

@@ -84,6 +84,7 @@ type Watch struct {
 	stream   uint64
 	epoch    string
 	seq      uint64
+	began    bool // the server said yes once
 	complete bool // the view is whole, so that it can be resumed
 	failures int
 	retryAt  time.Time
@@ -275,7 +276,8 @@ func (w *Watch) broken(err error) (Event, error) {
 	if over := w.over(); over != nil {
 		return Event{}, over
 	}
-	if final(err) {
+	var refused *Error
+	if final(err) || !w.began && errors.As(err, &refused) {
 		return Event{}, err
 	}
 	why := w.goodbye
@@ -329,7 +331,7 @@ func (w *Watch) handle() (e Event, ok bool, err error) {
 	case "error":
 		refusal := f.problem.asError(0)
 		if w.stream == 0 {
-			refusal.Status = 400 // the watch itself: final
+			refusal.Status = httpStatus(refusal.Code) // of the watch itself
 			return Event{}, false, refusal
 		}
 		w.answered(false)
@@ -347,7 +349,7 @@ func (w *Watch) handle() (e Event, ok bool, err error) {
 }
 
 func (w *Watch) watching() (Event, bool, error) {
-	w.failures = 0
+	w.failures, w.began = 0, true
 	resumed := w.f.resumed && w.complete && w.f.epoch == w.epoch
 	if !resumed {
 		w.complete = false
