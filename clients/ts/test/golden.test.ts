@@ -17,6 +17,8 @@ interface Golden {
   request_hex: string;
   response_hex: string;
   event_hex?: string;
+  request_frame_hex: string;
+  response_frame_hex: string;
   request: unknown;
   response: unknown;
   event?: unknown;
@@ -49,6 +51,10 @@ function tablesOf(b: Uint8Array, want: unknown): string[] {
 for (const g of read<Golden>('golden.json')) {
   test(`${g.method} is read as Go wrote it`, () => {
     assert.equal(methods[g.method]?.id, g.id);
+    const header = new DataView(fromHex(g.request_frame_hex).buffer);
+    assert.equal(header.getUint16(8, true), g.id);
+    assert.equal(g.request_frame_hex.slice(24), g.request_hex);
+    assert.equal(g.response_frame_hex.slice(24), g.response_hex);
     assert.notDeepEqual(tablesOf(fromHex(g.request_hex), g.request), [], 'request');
     assert.notDeepEqual(tablesOf(fromHex(g.response_hex), g.response), [], 'response');
     if (g.event_hex) assert.notDeepEqual(tablesOf(fromHex(g.event_hex), g.event), [], 'event');

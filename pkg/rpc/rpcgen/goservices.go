@@ -307,8 +307,16 @@ func goClient(t *text, s *Service) {
 	}
 }
 
+func goCallDoc(t *text, m *Method) {
+	t.p("// %s calls %s.%s.", m.Name, m.Service.Name, m.Name)
+	if len(m.Doc) > 0 {
+		t.p("//")
+		t.doc("", "", m.Doc)
+	}
+}
+
 func goCall(t *text, m *Method) {
-	t.doc("", m.Name+": ", m.Doc)
+	goCallDoc(t, m)
 	t.p(`func (c %[1]sClient) %[2]s(ctx context.Context, in *%[3]sT) (%[4]s, error) {
 	body := takeBody()
 	*body = Append%[3]s(*body, in)
@@ -325,7 +333,7 @@ func (c %[1]sClient) %[2]sAsync(ctx context.Context, in *%[3]sT, then func(%[4]s
 }
 
 func goStream(t *text, m *Method) {
-	t.doc("", m.Name+": ", m.Doc)
+	goCallDoc(t, m)
 	t.p(`func (c %[1]sClient) %[2]s(ctx context.Context, in *%[3]sT) (*%[1]s%[2]sStream, error) {
 	body := takeBody()
 	*body = Append%[3]s(*body, in)

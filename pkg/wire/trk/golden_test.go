@@ -11,6 +11,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"tracker/pkg/rpc"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -27,10 +29,14 @@ type goldenMethod struct {
 	RequestHex  string `json:"request_hex"`
 	ResponseHex string `json:"response_hex"`
 	EventHex    string `json:"event_hex,omitempty"`
-	EventID     uint16 `json:"event_id,omitempty"`
-	Request     any    `json:"request"`
-	Response    any    `json:"response"`
-	Event       any    `json:"event,omitempty"`
+	// The same as they travel: whole frames of request 1, the update with number 1.
+	RequestFrame  string `json:"request_frame_hex"`
+	ResponseFrame string `json:"response_frame_hex"`
+	EventFrame    string `json:"event_frame_hex,omitempty"`
+	EventID       uint16 `json:"event_id,omitempty"`
+	Request       any    `json:"request"`
+	Response      any    `json:"response"`
+	Event         any    `json:"event,omitempty"`
 }
 
 // goldenBuffer is a buffer, mostly damaged, and whether it is valid all the same.
@@ -139,6 +145,7 @@ func TestGoldenMethods(t *testing.T) {
 		}
 		seen[g.ID] = true
 		tables := methodTables[g.ID]
+		mustFrame(t, g)
 		mustRead(t, g.Method+" request", tables[0], g.RequestHex, g.Request)
 		mustRead(t, g.Method+" response", tables[1], g.ResponseHex, g.Response)
 		if m.Stream {
@@ -149,6 +156,28 @@ func TestGoldenMethods(t *testing.T) {
 		if !seen[m.ID] {
 			t.Errorf("%s is missing: go test ./pkg/wire/trk -update", m.FullName())
 		}
+	}
+}
+
+// mustFrame holds the frames against what rpc makes of the bodies.
+func mustFrame(t *testing.T, g goldenMethod) {
+	t.Helper()
+	want := g
+	frames(t, &want)
+	if g.RequestFrame != want.RequestFrame || g.ResponseFrame != want.ResponseFrame || g.EventFrame != want.EventFrame {
+		t.Errorf("%s: frames\ngot  %s %s %s\nwant %s %s %s", g.Method,
+			g.RequestFrame, g.ResponseFrame, g.EventFrame, want.RequestFrame, want.ResponseFrame, want.EventFrame)
+	}
+}
+
+func frames(t *testing.T, g *goldenMethod) {
+	t.Helper()
+	frame := func(f rpc.Frame) string { return hex.EncodeToString(rpc.AppendFrame(nil, f)) }
+	g.RequestFrame = frame(rpc.Frame{Kind: rpc.KindReq, ID: 1, Code: g.ID, Body: unhex(t, g.RequestHex)})
+	g.ResponseFrame = frame(rpc.Frame{Kind: rpc.KindRsp, ID: 1, Body: unhex(t, g.ResponseHex)})
+	if g.EventID != 0 {
+		body := append([]byte{1, 0, 0, 0, 0, 0, 0, 0}, unhex(t, g.EventHex)...)
+		g.EventFrame = frame(rpc.Frame{Kind: rpc.KindEvent, ID: 1, Code: g.EventID, Body: body})
 	}
 }
 
@@ -207,6 +236,7 @@ func makeGolden(t *testing.T) []goldenMethod {
 		if m.Stream {
 			g.EventHex, g.Event = one(tables[2])
 		}
+		frames(t, &g)
 		all = append(all, g)
 	}
 	return all

@@ -242,7 +242,9 @@ func registerSessionRefresh(s *rpc.Server, impl SessionServer, guard Guard) {
 // the Async methods' are good only until then returns, which must not block.
 type SessionClient struct{ Caller rpc.Caller }
 
-// Info: Who am I?
+// Info calls Session.Info.
+//
+// Who am I?
 func (c SessionClient) Info(ctx context.Context, in *EmptyT) (SessionInfo, error) {
 	body := takeBody()
 	*body = AppendEmpty(*body, in)
@@ -256,7 +258,9 @@ func (c SessionClient) InfoAsync(ctx context.Context, in *EmptyT, then func(Sess
 	return goWith(ctx, c.Caller, SessionInfoID, body, ReadSessionInfo, then)
 }
 
-// Refresh: Goes on with another token, without a new connection. A token that ends brings
+// Refresh calls Session.Refresh.
+//
+// Goes on with another token, without a new connection. A token that ends brings
 // GOAWAY with Unauthenticated and some time to end in.
 func (c SessionClient) Refresh(ctx context.Context, in *RefreshReqT) (SessionInfo, error) {
 	body := takeBody()
@@ -383,7 +387,9 @@ func registerPositionsHistory(s *rpc.Server, impl PositionsServer, guard Guard) 
 // the Async methods' are good only until then returns, which must not block.
 type PositionsClient struct{ Caller rpc.Caller }
 
-// Latest: The latest position of some devices; those that have none are left out.
+// Latest calls Positions.Latest.
+//
+// The latest position of some devices; those that have none are left out.
 func (c PositionsClient) Latest(ctx context.Context, in *LatestReqT) (Fixes, error) {
 	body := takeBody()
 	*body = AppendLatestReq(*body, in)
@@ -397,7 +403,9 @@ func (c PositionsClient) LatestAsync(ctx context.Context, in *LatestReqT, then f
 	return goWith(ctx, c.Caller, PositionsLatestID, body, ReadFixes, then)
 }
 
-// Near: Devices around a place, nearest first.
+// Near calls Positions.Near.
+//
+// Devices around a place, nearest first.
 func (c PositionsClient) Near(ctx context.Context, in *NearReqT) (NearReply, error) {
 	body := takeBody()
 	*body = AppendNearReq(*body, in)
@@ -411,7 +419,9 @@ func (c PositionsClient) NearAsync(ctx context.Context, in *NearReqT, then func(
 	return goWith(ctx, c.Caller, PositionsNearID, body, ReadNearReply, then)
 }
 
-// InBox: The latest positions in a box by ascending id, a page at a time.
+// InBox calls Positions.InBox.
+//
+// The latest positions in a box by ascending id, a page at a time.
 func (c PositionsClient) InBox(ctx context.Context, in *InBoxReqT) (Fixes, error) {
 	body := takeBody()
 	*body = AppendInBoxReq(*body, in)
@@ -425,7 +435,9 @@ func (c PositionsClient) InBoxAsync(ctx context.Context, in *InBoxReqT, then fun
 	return goWith(ctx, c.Caller, PositionsInBoxID, body, ReadFixes, then)
 }
 
-// History: The past of one device by the time of its fixes, as fast as the caller takes it.
+// History calls Positions.History.
+//
+// The past of one device by the time of its fixes, as fast as the caller takes it.
 func (c PositionsClient) History(ctx context.Context, in *HistoryReqT) (*PositionsHistoryStream, error) {
 	body := takeBody()
 	*body = AppendHistoryReq(*body, in)
@@ -524,7 +536,9 @@ func registerWatchMove(s *rpc.Server, impl WatchServer, guard Guard) {
 // the Async methods' are good only until then returns, which must not block.
 type WatchClient struct{ Caller rpc.Caller }
 
-// Open: Watches an area until it is cancelled. Whoever takes the frames slowly gets the
+// Open calls Watch.Open.
+//
+// Watches an area until it is cancelled. Whoever takes the frames slowly gets the
 // newest fix of each device, and the count of what it was spared.
 func (c WatchClient) Open(ctx context.Context, in *WatchReqT) (*WatchOpenStream, error) {
 	body := takeBody()
@@ -548,7 +562,9 @@ func (s *WatchOpenStream) Next(ctx context.Context) (WatchFrame, rpc.Event, erro
 	return nextOf(ctx, s.Stream, WatchOpenEvent, ReadWatchFrame)
 }
 
-// Move: Points a watch at another area, in place. A snapshot of it follows, under the
+// Move calls Watch.Move.
+//
+// Points a watch at another area, in place. A snapshot of it follows, under the
 // stream number that this answers.
 func (c WatchClient) Move(ctx context.Context, in *MoveReqT) (WatchAck, error) {
 	body := takeBody()
@@ -709,7 +725,9 @@ func registerDevicesResetFloor(s *rpc.Server, impl DevicesServer, guard Guard) {
 // the Async methods' are good only until then returns, which must not block.
 type DevicesClient struct{ Caller rpc.Caller }
 
-// List: Devices by ascending id, a page at a time.
+// List calls Devices.List.
+//
+// Devices by ascending id, a page at a time.
 func (c DevicesClient) List(ctx context.Context, in *ListReqT) (DeviceList, error) {
 	body := takeBody()
 	*body = AppendListReq(*body, in)
@@ -723,6 +741,7 @@ func (c DevicesClient) ListAsync(ctx context.Context, in *ListReqT, then func(De
 	return goWith(ctx, c.Caller, DevicesListID, body, ReadDeviceList, then)
 }
 
+// Show calls Devices.Show.
 func (c DevicesClient) Show(ctx context.Context, in *DeviceRefT) (Device, error) {
 	body := takeBody()
 	*body = AppendDeviceRef(*body, in)
@@ -736,7 +755,9 @@ func (c DevicesClient) ShowAsync(ctx context.Context, in *DeviceRefT, then func(
 	return goWith(ctx, c.Caller, DevicesShowID, body, ReadDevice, then)
 }
 
-// Enroll: Registers devices and answers when they are durable.
+// Enroll calls Devices.Enroll.
+//
+// Registers devices and answers when they are durable.
 func (c DevicesClient) Enroll(ctx context.Context, in *EnrollReqT) (EnrollReply, error) {
 	body := takeBody()
 	*body = AppendEnrollReq(*body, in)
@@ -750,6 +771,7 @@ func (c DevicesClient) EnrollAsync(ctx context.Context, in *EnrollReqT, then fun
 	return goWith(ctx, c.Caller, DevicesEnrollID, body, ReadEnrollReply, then)
 }
 
+// Rename calls Devices.Rename.
 func (c DevicesClient) Rename(ctx context.Context, in *RenameReqT) (Device, error) {
 	body := takeBody()
 	*body = AppendRenameReq(*body, in)
@@ -763,7 +785,9 @@ func (c DevicesClient) RenameAsync(ctx context.Context, in *RenameReqT, then fun
 	return goWith(ctx, c.Caller, DevicesRenameID, body, ReadDevice, then)
 }
 
-// Revoke: Ends a device: its keys are gone, its history stays.
+// Revoke calls Devices.Revoke.
+//
+// Ends a device: its keys are gone, its history stays.
 func (c DevicesClient) Revoke(ctx context.Context, in *DeviceRefT) (Empty, error) {
 	body := takeBody()
 	*body = AppendDeviceRef(*body, in)
@@ -777,7 +801,9 @@ func (c DevicesClient) RevokeAsync(ctx context.Context, in *DeviceRefT, then fun
 	return goWith(ctx, c.Caller, DevicesRevokeID, body, ReadEmpty, then)
 }
 
-// Rotate: Gives a device a new key; the old one stays good for a grace time.
+// Rotate calls Devices.Rotate.
+//
+// Gives a device a new key; the old one stays good for a grace time.
 func (c DevicesClient) Rotate(ctx context.Context, in *DeviceRefT) (Enrolled, error) {
 	body := takeBody()
 	*body = AppendDeviceRef(*body, in)
@@ -791,7 +817,9 @@ func (c DevicesClient) RotateAsync(ctx context.Context, in *DeviceRefT, then fun
 	return goWith(ctx, c.Caller, DevicesRotateID, body, ReadEnrolled, then)
 }
 
-// ResetFloor: Recovers a device whose clock once ran ahead.
+// ResetFloor calls Devices.ResetFloor.
+//
+// Recovers a device whose clock once ran ahead.
 func (c DevicesClient) ResetFloor(ctx context.Context, in *DeviceRefT) (Device, error) {
 	body := takeBody()
 	*body = AppendDeviceRef(*body, in)
@@ -875,6 +903,7 @@ func registerTokensRevoke(s *rpc.Server, impl TokensServer, guard Guard) {
 // the Async methods' are good only until then returns, which must not block.
 type TokensClient struct{ Caller rpc.Caller }
 
+// List calls Tokens.List.
 func (c TokensClient) List(ctx context.Context, in *EmptyT) (TokenList, error) {
 	body := takeBody()
 	*body = AppendEmpty(*body, in)
@@ -888,6 +917,7 @@ func (c TokensClient) ListAsync(ctx context.Context, in *EmptyT, then func(Token
 	return goWith(ctx, c.Caller, TokensListID, body, ReadTokenList, then)
 }
 
+// Create calls Tokens.Create.
 func (c TokensClient) Create(ctx context.Context, in *NewTokenT) (CreatedToken, error) {
 	body := takeBody()
 	*body = AppendNewToken(*body, in)
@@ -901,7 +931,9 @@ func (c TokensClient) CreateAsync(ctx context.Context, in *NewTokenT, then func(
 	return goWith(ctx, c.Caller, TokensCreateID, body, ReadCreatedToken, then)
 }
 
-// Revoke: Ends a token and every connection that it opened.
+// Revoke calls Tokens.Revoke.
+//
+// Ends a token and every connection that it opened.
 func (c TokensClient) Revoke(ctx context.Context, in *TokenRefT) (Empty, error) {
 	body := takeBody()
 	*body = AppendTokenRef(*body, in)
@@ -966,7 +998,9 @@ func registerPublishReport(s *rpc.Server, impl PublishServer, guard Guard) {
 // the Async methods' are good only until then returns, which must not block.
 type PublishClient struct{ Caller rpc.Caller }
 
-// Report: Takes fixes of one device, all or none, in the order of the requests.
+// Report calls Publish.Report.
+//
+// Takes fixes of one device, all or none, in the order of the requests.
 func (c PublishClient) Report(ctx context.Context, in *ReportReqT) (ReportAck, error) {
 	body := takeBody()
 	*body = AppendReportReq(*body, in)
@@ -1013,6 +1047,7 @@ func registerStatusGet(s *rpc.Server, impl StatusServer, guard Guard) {
 // the Async methods' are good only until then returns, which must not block.
 type StatusClient struct{ Caller rpc.Caller }
 
+// Get calls Status.Get.
 func (c StatusClient) Get(ctx context.Context, in *EmptyT) (StatusReply, error) {
 	body := takeBody()
 	*body = AppendEmpty(*body, in)
@@ -1195,7 +1230,9 @@ func registerExampleProduct(s *rpc.Server, impl ExampleServer, guard Guard) {
 // the Async methods' are good only until then returns, which must not block.
 type ExampleClient struct{ Caller rpc.Caller }
 
-// Sum: a + b, wrapping.
+// Sum calls Example.Sum.
+//
+// a + b, wrapping.
 func (c ExampleClient) Sum(ctx context.Context, in *SumReqT) (SumRsp, error) {
 	body := takeBody()
 	*body = AppendSumReq(*body, in)
@@ -1209,7 +1246,9 @@ func (c ExampleClient) SumAsync(ctx context.Context, in *SumReqT, then func(SumR
 	return goWith(ctx, c.Caller, ExampleSumID, body, ReadSumRsp, then)
 }
 
-// Sleep: Sum after a while.
+// Sleep calls Example.Sleep.
+//
+// Sum after a while.
 func (c ExampleClient) Sleep(ctx context.Context, in *SleepReqT) (SumRsp, error) {
 	body := takeBody()
 	*body = AppendSleepReq(*body, in)
@@ -1223,7 +1262,9 @@ func (c ExampleClient) SleepAsync(ctx context.Context, in *SleepReqT, then func(
 	return goWith(ctx, c.Caller, ExampleSleepID, body, ReadSumRsp, then)
 }
 
-// AsyncSum: Sum, beside other requests.
+// AsyncSum calls Example.AsyncSum.
+//
+// Sum, beside other requests.
 func (c ExampleClient) AsyncSum(ctx context.Context, in *SumReqT) (SumRsp, error) {
 	body := takeBody()
 	*body = AppendSumReq(*body, in)
@@ -1237,7 +1278,9 @@ func (c ExampleClient) AsyncSumAsync(ctx context.Context, in *SumReqT, then func
 	return goWith(ctx, c.Caller, ExampleAsyncSumID, body, ReadSumRsp, then)
 }
 
-// Echo: What it was given, up to 1 MiB.
+// Echo calls Example.Echo.
+//
+// What it was given, up to 1 MiB.
 func (c ExampleClient) Echo(ctx context.Context, in *EchoReqT) (EchoRsp, error) {
 	body := takeBody()
 	*body = AppendEchoReq(*body, in)
@@ -1251,7 +1294,9 @@ func (c ExampleClient) EchoAsync(ctx context.Context, in *EchoReqT, then func(Ec
 	return goWith(ctx, c.Caller, ExampleEchoID, body, ReadEchoRsp, then)
 }
 
-// Sub: What is published to a topic; of each key the newest, for who is behind.
+// Sub calls Example.Sub.
+//
+// What is published to a topic; of each key the newest, for who is behind.
 func (c ExampleClient) Sub(ctx context.Context, in *SubReqT) (*ExampleSubStream, error) {
 	body := takeBody()
 	*body = AppendSubReq(*body, in)
@@ -1274,7 +1319,9 @@ func (s *ExampleSubStream) Next(ctx context.Context) (Published, rpc.Event, erro
 	return nextOf(ctx, s.Stream, ExampleSubEvent, ReadPublished)
 }
 
-// Pub: Publishes to a topic.
+// Pub calls Example.Pub.
+//
+// Publishes to a topic.
 func (c ExampleClient) Pub(ctx context.Context, in *PubReqT) (PubAck, error) {
 	body := takeBody()
 	*body = AppendPubReq(*body, in)
@@ -1288,7 +1335,9 @@ func (c ExampleClient) PubAsync(ctx context.Context, in *PubReqT, then func(PubA
 	return goWith(ctx, c.Caller, ExamplePubID, body, ReadPubAck, then)
 }
 
-// Product: a * b, wrapping.
+// Product calls Example.Product.
+//
+// a * b, wrapping.
 func (c ExampleClient) Product(ctx context.Context, in *SumReqT) (SumRsp, error) {
 	body := takeBody()
 	*body = AppendSumReq(*body, in)
@@ -1335,6 +1384,7 @@ func registerOwnersList(s *rpc.Server, impl OwnersServer, guard Guard) {
 // the Async methods' are good only until then returns, which must not block.
 type OwnersClient struct{ Caller rpc.Caller }
 
+// List calls Owners.List.
 func (c OwnersClient) List(ctx context.Context, in *OwnersReqT) (OwnersReply, error) {
 	body := takeBody()
 	*body = AppendOwnersReq(*body, in)
