@@ -6,22 +6,28 @@ import "tracker/pkg/hub"
 type Count struct {
 	Name  string
 	Value uint64
-	Gauge bool // it may fall; otherwise it counts since the start
+	Gauge bool // it may fall
 	Help  string
 }
+
+// Gauge is a number that may fall.
+func Gauge(name string, v uint64, help string) Count { return Count{name, v, true, help} }
+
+// Counter is a number that counts since the start.
+func Counter(name string, v uint64, help string) Count { return Count{name, v, false, help} }
 
 // HubCounts are the numbers of the hub.
 func HubCounts(h *hub.Stats) []Count {
 	return []Count{
-		{"viewers", uint64(h.Viewers), true, "watches open now"},
-		{"streams", uint64(h.Streams), true, "different things that are watched"},
-		{"behind", uint64(h.Behind), true, "watches that have fallen behind and are not back yet"},
-		{"bytes", uint64(max(h.Bytes, 0)), true, "of frames kept for those who lag or resume"},
-		{"frames", h.Frames, false, "frames made for streams"},
-		{"fixes_in", h.FixesIn, false, "fixes published"},
-		{"fixes_out", h.FixesOut, false, "fixes given to watches, snapshots and resyncs not counted"},
-		{"encodings", h.Encodings, false, "times that the bytes of a frame were made"},
-		{"skipped", h.Skipped, false, "fixes that slow watches were spared"},
-		{"resyncs", h.Resyncs, false, "times that a watch came back from behind"},
+		Gauge("viewers", uint64(h.Viewers), "watches open now"),
+		Gauge("streams", uint64(h.Streams), "different things that are watched"),
+		Gauge("behind", uint64(h.Behind), "watches that have fallen behind and are not back yet"),
+		Gauge("bytes", uint64(max(h.Bytes, 0)), "of frames kept for those who lag or resume"),
+		Counter("frames", h.Frames, "frames made for streams"),
+		Counter("fixes_in", h.FixesIn, "fixes published"),
+		Counter("fixes_out", h.FixesOut, "fixes given to watches, snapshots and resyncs not counted"),
+		Counter("encodings", h.Encodings, "times that the bytes of a frame were made"),
+		Counter("skipped", h.Skipped, "fixes that slow watches were spared"),
+		Counter("resyncs", h.Resyncs, "times that a watch came back from behind"),
 	}
 }

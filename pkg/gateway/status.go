@@ -20,30 +20,30 @@ type stats struct {
 func (g *Gateway) Counts() []engine.Count {
 	st := g.rpc.Stats()
 	counts := []engine.Count{
-		{Name: "connections", Value: gauge(st.Conns), Gauge: true, Help: "connections open now"},
-		{Name: "inflight", Value: gauge(st.Inflight), Gauge: true, Help: "requests that left the reader and are not answered yet"},
-		{Name: "subscriptions", Value: gauge(st.Subs), Gauge: true, Help: "subscriptions open now"},
-		{Name: "accepted", Value: st.Accepted, Help: "connections that were welcomed"},
-		{Name: "connections_refused", Value: g.stats.refused.Load(), Help: "connections of addresses that had too many unknown ones"},
-		{Name: "strangers_refused", Value: g.stats.strangers.Load(), Help: "tokens and proofs that were not good"},
-		{Name: "inline", Value: st.Inline, Help: "requests answered by the reader"},
-		{Name: "async", Value: st.Async, Help: "requests answered by workers, subscriptions too"},
-		{Name: "notifies", Value: st.Notifies, Help: "requests that wanted no answer"},
-		{Name: "failed", Value: st.Failed, Help: "requests answered with an error"},
-		{Name: "cancels", Value: st.Cancels, Help: "requests that their caller gave up"},
-		{Name: "deadlines", Value: st.Deadlines, Help: "requests that ran out of time"},
-		{Name: "overruns", Value: st.Overruns, Help: "inline calls of over a millisecond, of the one in 1024 that is timed"},
-		{Name: "events", Value: st.Events, Help: "updates sent to subscriptions"},
-		{Name: "skipped", Value: st.Skipped, Help: "updates that slow subscriptions were spared"},
-		{Name: "reads", Value: st.Reads, Help: "reads of connections"},
-		{Name: "writes", Value: st.Writes, Help: "writes to connections"},
-		{Name: "bytes_read", Value: st.BytesRead, Help: "bytes read from connections"},
-		{Name: "bytes_written", Value: st.BytesWritten, Help: "bytes written to connections"},
-		{Name: "fixes_reported", Value: g.stats.reported.Load(), Help: "fixes that devices reported over a connection"},
-		{Name: "reports_limited", Value: g.stats.limited.Load(), Help: "reports of devices that sent too much"},
+		engine.Gauge("connections", gauge(st.Conns), "connections open now"),
+		engine.Gauge("inflight", gauge(st.Inflight), "requests that left the reader and are not answered yet"),
+		engine.Gauge("subscriptions", gauge(st.Subs), "subscriptions open now"),
+		engine.Counter("accepted", st.Accepted, "connections that were welcomed"),
+		engine.Counter("connections_refused", g.stats.refused.Load(), "connections of addresses that had too many unknown ones"),
+		engine.Counter("strangers_refused", g.stats.strangers.Load(), "tokens and proofs that were not good"),
+		engine.Counter("inline", st.Inline, "requests answered by the reader"),
+		engine.Counter("async", st.Async, "requests answered by workers, subscriptions too"),
+		engine.Counter("notifies", st.Notifies, "requests that wanted no answer"),
+		engine.Counter("failed", st.Failed, "requests answered with an error"),
+		engine.Counter("cancels", st.Cancels, "requests that their caller gave up"),
+		engine.Counter("deadlines", st.Deadlines, "requests that ran out of time"),
+		engine.Counter("overruns", st.Overruns, "inline calls of over a millisecond, of the one in 1024 that is timed"),
+		engine.Counter("events", st.Events, "updates sent to subscriptions"),
+		engine.Counter("skipped", st.Skipped, "updates that slow subscriptions were spared"),
+		engine.Counter("reads", st.Reads, "reads of connections"),
+		engine.Counter("writes", st.Writes, "writes to connections"),
+		engine.Counter("bytes_read", st.BytesRead, "bytes read from connections"),
+		engine.Counter("bytes_written", st.BytesWritten, "bytes written to connections"),
+		engine.Counter("fixes_reported", g.stats.reported.Load(), "fixes that devices reported over a connection"),
+		engine.Counter("reports_limited", g.stats.limited.Load(), "reports of devices that sent too much"),
 	}
 	for _, f := range rpc.Faults() {
-		counts = append(counts, engine.Count{Name: "fault_" + f.String(), Value: st.Fault(f), Help: "peers or handlers that did this wrong, see docs/rpc.md"})
+		counts = append(counts, engine.Counter("fault_"+f.String(), st.Fault(f), "peers or handlers that did this wrong, see docs/rpc.md"))
 	}
 	return counts
 }

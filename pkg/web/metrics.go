@@ -53,28 +53,28 @@ func storeCounts(s *store.Status) []count {
 		ok = 1
 	}
 	return []count{
-		{"ok", ok, true, "1 while fixes reach the disk"},
-		{"pending", uint64(max(s.Pending, 0)), true, "fixes that are not durable yet"},
-		{"bytes", uint64(max(s.Bytes, 0)), true, "on disk"},
-		{"stored", s.Stored, false, "fixes committed"},
-		{"lost", s.Lost, false, "fixes dropped because the disk was away for too long"},
-		{"corrupt", s.Corrupt, false, "fixes that a damaged record did not give back"},
-		{"commits", s.Commits, false, "transactions"},
-		{"failures", s.Failures, false, "commits that failed and were tried again"},
+		engine.Gauge("ok", ok, "1 while fixes reach the disk"),
+		engine.Gauge("pending", uint64(max(s.Pending, 0)), "fixes that are not durable yet"),
+		engine.Gauge("bytes", uint64(max(s.Bytes, 0)), "on disk"),
+		engine.Counter("stored", s.Stored, "fixes committed"),
+		engine.Counter("lost", s.Lost, "fixes dropped because the disk was away for too long"),
+		engine.Counter("corrupt", s.Corrupt, "fixes that a damaged record did not give back"),
+		engine.Counter("commits", s.Commits, "transactions"),
+		engine.Counter("failures", s.Failures, "commits that failed and were tried again"),
 	}
 }
 
 func (s *stats) counts() []count {
 	opened, closed := s.opened.Load(), s.closed.Load()
 	return []count{
-		{"sessions", opened - min(closed, opened), true, "WebSockets open now"},
-		{"sessions_opened", opened, false, "WebSockets opened"},
-		{"sessions_too_slow", s.tooSlow.Load(), false, "WebSockets closed because they took nothing"},
-		{"sessions_silent", s.silent.Load(), false, "WebSockets closed because they answered no ping"},
-		{"frames_written", s.framesOut.Load(), false, "frames written to WebSockets"},
-		{"bytes_written", s.bytesOut.Load(), false, "bytes written to WebSockets"},
-		{"connections_refused", s.gateRefused.Load(), false, "connections of addresses that had too many without a token"},
-		{"tokens_refused", s.badTokens.Load(), false, "requests with a token that is unknown, expired or revoked"},
+		engine.Gauge("sessions", opened-min(closed, opened), "WebSockets open now"),
+		engine.Counter("sessions_opened", opened, "WebSockets opened"),
+		engine.Counter("sessions_too_slow", s.tooSlow.Load(), "WebSockets closed because they took nothing"),
+		engine.Counter("sessions_silent", s.silent.Load(), "WebSockets closed because they answered no ping"),
+		engine.Counter("frames_written", s.framesOut.Load(), "frames written to WebSockets"),
+		engine.Counter("bytes_written", s.bytesOut.Load(), "bytes written to WebSockets"),
+		engine.Counter("connections_refused", s.gateRefused.Load(), "connections of addresses that had too many without a token"),
+		engine.Counter("tokens_refused", s.badTokens.Load(), "requests with a token that is unknown, expired or revoked"),
 	}
 }
 
@@ -115,7 +115,7 @@ func (w *Web) metrics(rq *request) error {
 	var ingest []count
 	for name, n := range w.cfg.Ingest() {
 		gauge := name == "devices" || name == "readers"
-		ingest = append(ingest, count{metricName(name), n, gauge, "as in ingest of /v1/status"})
+		ingest = append(ingest, count{Name: metricName(name), Value: n, Gauge: gauge, Help: "as in ingest of /v1/status"})
 	}
 	s.counts("tracker_ingest_", ingest)
 	s.counts("tracker_web_", w.stats.counts())
