@@ -2,10 +2,11 @@
  * For Node: everything of the main entry, and connections over TCP and TLS.
  */
 import { Client, connect as connectWebSocket, type ConnectOptions as WebSocketOptions } from './client.js';
-import { dialSocket, type TlsOptions } from './socket.js';
+import { dialSocket } from './socket.js';
+import type { TlsOptions } from './tls.js';
 
 export * from './index.js';
-export { SocketTransport, dialSocket, type TlsOptions } from './socket.js';
+export type { TlsOptions } from './tls.js';
 
 export interface ConnectOptions extends WebSocketOptions {
   /** How to know the server; true: by Node's authorities. Absent: no TLS, unless the address says tls://. */
