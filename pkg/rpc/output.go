@@ -36,7 +36,7 @@ func (c *conn) put() {
 	c.mu.Unlock()
 }
 
-// finish answers r and forgets it.
+// finish answers r and forgets it. r is still the caller's, its connection not.
 func (c *conn) finish(r *Request, out []byte, err error) {
 	c.s.wheel.remove(r)
 	kind, code := KindRsp, OK
@@ -81,7 +81,6 @@ func (c *conn) finish(r *Request, out []byte, err error) {
 	kick := c.kick()
 	c.tell()
 	c.mu.Unlock()
-	c.s.release(r)
 	if kick {
 		c.s.pool.flush(c)
 	}

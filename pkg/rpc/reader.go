@@ -369,6 +369,7 @@ func (c *conn) enterLane(r *Request) (first bool) {
 		if v := recover(); v != nil {
 			first = false
 			c.finish(r, nil, c.panicked(r.m, v))
+			c.s.release(r)
 		}
 	}()
 	r.key = r.m.Key(r)

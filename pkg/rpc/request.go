@@ -116,14 +116,15 @@ func (r *Request) run() {
 
 func (r *Request) serve() {
 	out, err := r.call()
-	c := r.c
+	s := r.c.s
+	r.c.finish(r, out, err)
 	var next *Request
 	if r.m.Exec == Keyed {
-		next = c.s.lanes.done(r)
+		next = s.lanes.done(r) // behind the answer: an empty lane lets others overtake it
 	}
-	c.finish(r, out, err) // r is somebody else's from here on
+	s.release(r)
 	if next != nil {
-		c.s.pool.submit(next) // after the answer, so that answers keep the order too
+		s.pool.submit(next)
 	}
 }
 

@@ -69,6 +69,8 @@ type house struct {
 	byKey  map[byte][]uint64
 	inside map[byte]bool
 	broken string
+
+	keyedWaits chan struct{} // if it is there
 }
 
 func newHouse(cfg Config) *house {
@@ -120,6 +122,9 @@ func (h *house) keyed(r *Request, out []byte) ([]byte, error) {
 	h.inside[key] = true
 	h.byKey[key] = append(h.byKey[key], n)
 	h.mu.Unlock()
+	if h.keyedWaits != nil {
+		<-h.keyedWaits
+	}
 	if n%7 == 0 {
 		runtime.Gosched()
 	}
