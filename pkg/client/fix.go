@@ -216,7 +216,8 @@ func parseDevice(b []byte) (track.DeviceID, bool) {
 	return id, len(b) == 12
 }
 
-// words are strings that were made lately; of none, every string is made anew.
+// words are strings that were made lately, an even number of places for them; without
+// any, every string is made anew.
 type words []string
 
 // intern makes a string of bytes, and the same one again if it was made lately.
@@ -228,9 +229,15 @@ func (w words) intern(b []byte) string {
 	for _, c := range b {
 		h = (h ^ uint32(c)) * 16777619
 	}
-	slot := &w[(h^h>>16)%uint32(len(w))]
-	if *slot != string(b) {
-		*slot = string(b)
+	// Two that fall on the same pair of places have room there.
+	i := (h * 0x9e3779b1 >> 16) % uint32(len(w)) &^ 1
+	last, before := &w[i], &w[i+1]
+	if *last == string(b) {
+		return *last
 	}
-	return *slot
+	if *before == string(b) {
+		return *before
+	}
+	*before, *last = *last, string(b)
+	return *last
 }
