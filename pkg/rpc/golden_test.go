@@ -89,6 +89,30 @@ func TestDocsNameWhatIsCounted(t *testing.T) {
 			t.Errorf("fault %q is not in %s", f, page)
 		}
 	}
+	lines := map[string]string{} // of the table, by what is counted
+	for line := range strings.Lines(string(b)) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 5 {
+			continue
+		}
+		for _, name := range strings.Split(cells[3], ",") {
+			name = strings.Trim(name, " `")
+			lines[name] += cells[2]
+		}
+	}
+	for name, row := range badInputs() {
+		said := lines[row.fault.String()]
+		answer := map[Kind]string{KindGoAway: "GOAWAY", KindErr: "ERR", 255: "closed"}[row.kind]
+		if answer == "ERR" && row.code == OutOfRange {
+			answer = "END"
+		}
+		if row.code == Canceled {
+			continue // it is no fault
+		}
+		if !strings.Contains(said, answer) || row.code != OK && row.fault != FaultAuth && !strings.Contains(said, row.code.String()) {
+			t.Errorf("%s: the test wants %s %v, the page says %q", name, answer, row.code, said)
+		}
+	}
 	for s, d := range statuses {
 		if !strings.Contains(flat, d.name) {
 			t.Errorf("status %d, %q, is not in %s", s, d.name, page)

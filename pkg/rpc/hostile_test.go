@@ -25,9 +25,18 @@ func req(id uint32, method uint16, body []byte) Frame {
 	return Frame{Kind: KindReq, ID: id, Code: method, Body: body}
 }
 
-// Every bad input has one answer that docs/rpc.md promises, and is counted.
-func TestBadInput(t *testing.T) {
-	checkNoGoroutines(t)
+// badInput is what a peer may send, and what docs/rpc.md promises for it.
+type badInput struct {
+	raw   []byte // instead of a good handshake and in
+	in    []byte
+	kind  Kind // of the answer; 255: closed without a word
+	code  Status
+	id    uint32
+	fault Fault
+	n     uint64 // how often it is counted; 0: once
+}
+
+func badInputs() map[string]badInput {
 	hello := func(h Hello) []byte {
 		return append([]byte(Preamble), frames(Frame{Kind: KindHello, Body: appendHello(nil, &h)})...)
 	}
@@ -41,7 +50,7 @@ func TestBadInput(t *testing.T) {
 	credit := func(n uint32) Frame {
 		return Frame{Kind: KindCredit, ID: 1, Body: binary.LittleEndian.AppendUint32(nil, n)}
 	}
-	var cancels, bulk []byte
+	var cancels, bulk, flood []byte
 	for i := range uint32(100_000) {
 		cancels = AppendFrame(cancels, Frame{Kind: KindCancel, ID: i})
 	}
@@ -49,50 +58,56 @@ func TestBadInput(t *testing.T) {
 		bulk = AppendFrame(bulk, Frame{Kind: KindReq, Flags: FlagMore, ID: 9, Code: mEcho, Body: make([]byte, 60000)})
 	}
 	bulk = append(bulk, frames(req(9, mEcho, nil))...)
+	for range 100_000 {
+		flood = AppendFrame(flood, Frame{Kind: KindReq, Flags: FlagMore, ID: 9, Code: mEcho, Body: make([]byte, 20)})
+	}
+	flood = append(flood, frames(req(9, mEcho, nil))...)
 	const goes = KindGoAway
-	for name, row := range map[string]struct {
-		raw   []byte // instead of a good handshake and in
-		in    []byte
-		kind  Kind // of the answer
-		code  Status
-		id    uint32
-		fault Fault
-		n     uint64 // how often it is counted; 0: once
-	}{
-		"another protocol":     {raw: []byte("GET / HTTP/1.1\r\n\r\n"), kind: 255, fault: FaultPreamble},
-		"no hello":             {raw: append([]byte(Preamble), frames(req(1, mSum, sumBody(1, 2)))...), kind: goes, code: Unauthenticated, fault: FaultHandshake},
-		"torn hello":           {raw: append([]byte(Preamble), frames(Frame{Kind: KindHello, Body: make([]byte, 20)})...), kind: goes, code: BadBody, fault: FaultHandshake},
-		"hello that lies":      {raw: append([]byte(Preamble), frames(Frame{Kind: KindHello, Body: bytes.Repeat([]byte{255}, 24)})...), kind: goes, code: BadBody, fault: FaultHandshake},
-		"huge hello":           {raw: append([]byte(Preamble), 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0), kind: goes, code: FrameTooLarge, fault: FaultTooLarge},
-		"other version":        {raw: hello(Hello{ProtoMin: 2, ProtoMax: 9, MaxFrame: 4096}), kind: goes, code: Version, fault: FaultVersion},
-		"not let in":           {raw: hello(Hello{ProtoMin: 1, ProtoMax: 1, MaxFrame: 4096, Client: "mallory"}), kind: goes, code: Unauthenticated, fault: FaultAuth},
-		"second hello":         {in: frames(Frame{Kind: KindHello}), kind: goes, code: BadFrame, fault: FaultControl},
-		"kind of a server":     {in: frames(Frame{Kind: KindEvent, ID: 1}), kind: goes, code: BadFrame, fault: FaultControl},
-		"unknown kind":         {in: frames(Frame{Kind: 13}), kind: goes, code: BadFrame, fault: FaultKind},
-		"extension":            {in: frames(Frame{Kind: 15}), kind: goes, code: BadFrame, fault: FaultKind},
-		"reserved flag":        {in: frames(Frame{Kind: KindReq, Flags: 8, ID: 1}), kind: goes, code: BadFrame, fault: FaultFlags},
-		"compressed":           {in: frames(Frame{Kind: KindReq, Flags: 4, ID: 1}), kind: goes, code: BadFrame, fault: FaultFlags},
-		"oversized":            {in: []byte{0xff, 0xff, 0xff, byte(KindReq), 1, 0, 0, 0, 0, 0, 0, 0}, kind: goes, code: FrameTooLarge, fault: FaultTooLarge},
-		"id 0":                 {in: frames(req(0, mSum, nil)), kind: goes, code: BadFrame, fault: FaultID},
-		"id in use":            {in: frames(req(5, mWait, nil), req(5, mWait, nil)), kind: goes, code: BadFrame, fault: FaultID},
-		"unknown method":       {in: frames(req(5, 9999, nil)), kind: KindErr, code: Unimplemented, id: 5, fault: FaultMethod},
-		"body of another type": {in: frames(req(5, mSum, []byte{1})), kind: KindErr, code: BadBody, id: 5, fault: faultNone},
-		"panic inline":         {in: frames(req(5, mPanicInline, nil)), kind: KindErr, code: Internal, id: 5, fault: FaultPanic},
-		"panic async":          {in: frames(req(5, mPanic, nil)), kind: KindErr, code: Internal, id: 5, fault: FaultPanic},
-		"panic in the key":     {in: frames(req(5, mKeyed, nil)), kind: KindErr, code: Internal, id: 5, fault: FaultPanic},
-		"torn metadata":        {in: frames(Frame{Kind: KindReq, Flags: FlagMeta, ID: 5, Code: mSum, Body: []byte{9, 0, 1}}), kind: KindErr, code: BadBody, id: 5, fault: FaultMeta},
-		"ping of 3 bytes":      {in: frames(Frame{Kind: KindPing, Body: []byte{1, 2, 3}}), kind: goes, code: BadFrame, fault: FaultControl},
-		"credit of 3 bytes":    {in: frames(Frame{Kind: KindCredit, Body: []byte{1, 2, 3}}), kind: goes, code: BadFrame, fault: FaultControl},
-		"credit overflow":      {in: frames(req(1, mLatest, nil), credit(1<<16), credit(1<<32-1)), kind: KindErr, code: OutOfRange, id: 1, fault: FaultCredit},
-		"late credit":          {in: frames(credit(1)), fault: FaultLate},
-		"flood of cancels":     {in: cancels, fault: FaultLate, n: 100_000},
-		"flood of messages":    {in: manyParts(maxParts + 1), kind: goes, code: ResourceExhausted, fault: FaultMore},
-		"message too long":     {in: bulk, kind: KindErr, code: FrameTooLarge, id: 9, fault: FaultMessage},
-		"empty part":           {in: frames(Frame{Kind: KindReq, Flags: FlagMore, ID: 1}), kind: goes, code: BadFrame, fault: FaultMore},
+	return map[string]badInput{
+		"another protocol":          {raw: []byte("GET / HTTP/1.1\r\n\r\n"), kind: 255, fault: FaultPreamble},
+		"no hello":                  {raw: append([]byte(Preamble), frames(req(1, mSum, sumBody(1, 2)))...), kind: goes, code: Unauthenticated, fault: FaultHandshake},
+		"torn hello":                {raw: append([]byte(Preamble), frames(Frame{Kind: KindHello, Body: make([]byte, 20)})...), kind: goes, code: BadBody, fault: FaultHandshake},
+		"hello that lies":           {raw: append([]byte(Preamble), frames(Frame{Kind: KindHello, Body: bytes.Repeat([]byte{255}, 24)})...), kind: goes, code: BadBody, fault: FaultHandshake},
+		"huge hello":                {raw: append([]byte(Preamble), 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0), kind: goes, code: FrameTooLarge, fault: FaultTooLarge},
+		"other version":             {raw: hello(Hello{ProtoMin: 2, ProtoMax: 9, MaxFrame: 4096}), kind: goes, code: Version, fault: FaultVersion},
+		"not let in":                {raw: hello(Hello{ProtoMin: 1, ProtoMax: 1, MaxFrame: 4096, Client: "mallory"}), kind: goes, code: Unauthenticated, fault: FaultAuth},
+		"second hello":              {in: frames(Frame{Kind: KindHello}), kind: goes, code: BadFrame, fault: FaultControl},
+		"kind of a server":          {in: frames(Frame{Kind: KindEvent, ID: 1}), kind: goes, code: BadFrame, fault: FaultControl},
+		"unknown kind":              {in: frames(Frame{Kind: 13}), kind: goes, code: BadFrame, fault: FaultKind},
+		"extension":                 {in: frames(Frame{Kind: 15}), kind: goes, code: BadFrame, fault: FaultKind},
+		"reserved flag":             {in: frames(Frame{Kind: KindReq, Flags: 8, ID: 1}), kind: goes, code: BadFrame, fault: FaultFlags},
+		"compressed":                {in: frames(Frame{Kind: KindReq, Flags: 4, ID: 1}), kind: goes, code: BadFrame, fault: FaultFlags},
+		"oversized":                 {in: []byte{0xff, 0xff, 0xff, byte(KindReq), 1, 0, 0, 0, 0, 0, 0, 0}, kind: goes, code: FrameTooLarge, fault: FaultTooLarge},
+		"id 0":                      {in: frames(req(0, mSum, nil)), kind: goes, code: BadFrame, fault: FaultID},
+		"id in use":                 {in: frames(req(5, mWait, nil), req(5, mWait, nil)), kind: goes, code: BadFrame, fault: FaultID},
+		"unknown method":            {in: frames(req(5, 9999, nil)), kind: KindErr, code: Unimplemented, id: 5, fault: FaultMethod},
+		"body of another type":      {in: frames(req(5, mSum, []byte{1})), kind: KindErr, code: BadBody, id: 5, fault: faultNone},
+		"panic inline":              {in: frames(req(5, mPanicInline, nil)), kind: KindErr, code: Internal, id: 5, fault: FaultPanic},
+		"panic async":               {in: frames(req(5, mPanic, nil)), kind: KindErr, code: Internal, id: 5, fault: FaultPanic},
+		"panic in the key":          {in: frames(req(5, mKeyed, nil)), kind: KindErr, code: Internal, id: 5, fault: FaultPanic},
+		"torn metadata":             {in: frames(Frame{Kind: KindReq, Flags: FlagMeta, ID: 5, Code: mSum, Body: []byte{9, 0, 1}}), kind: KindErr, code: BadBody, id: 5, fault: FaultMeta},
+		"ping of 3 bytes":           {in: frames(Frame{Kind: KindPing, Body: []byte{1, 2, 3}}), kind: goes, code: BadFrame, fault: FaultControl},
+		"credit of 3 bytes":         {in: frames(Frame{Kind: KindCredit, Body: []byte{1, 2, 3}}), kind: goes, code: BadFrame, fault: FaultControl},
+		"credit overflow":           {in: frames(req(1, mLatest, nil), credit(1<<16), credit(1<<32-1)), kind: KindErr, code: OutOfRange, id: 1, fault: FaultCredit},
+		"body in the frame's place": {in: append(frames(req(5, mSum, nil)), bytes.Repeat([]byte{0x0d}, 12)...), kind: goes, code: BadFrame, fault: FaultKind},
+		"notify of a subscription":  {in: frames(Frame{Kind: KindNotify, Code: mLatest}), fault: FaultMethod},
+		"flood of parts of one id":  {in: flood, kind: KindErr, code: FrameTooLarge, id: 9, fault: FaultMessage},
+		"cancel of a message begun": {in: frames(Frame{Kind: KindReq, Flags: FlagMore, ID: 5, Code: mEcho, Body: []byte{1}}, Frame{Kind: KindCancel, ID: 5}), kind: KindErr, code: Canceled, id: 5},
+		"late credit":               {in: frames(credit(1)), fault: FaultLate},
+		"flood of cancels":          {in: cancels, fault: FaultLate, n: 100_000},
+		"flood of messages":         {in: manyParts(maxParts + 1), kind: goes, code: ResourceExhausted, fault: FaultMore},
+		"message too long":          {in: bulk, kind: KindErr, code: FrameTooLarge, id: 9, fault: FaultMessage},
+		"empty part":                {in: frames(Frame{Kind: KindReq, Flags: FlagMore, ID: 1}), kind: goes, code: BadFrame, fault: FaultMore},
 		"part of another": {in: frames(Frame{Kind: KindReq, Flags: FlagMore, ID: 1, Code: 1, Body: []byte{1}}, req(1, 2, nil)),
 			kind: goes, code: BadFrame, fault: FaultMore},
 		"ping in parts": {in: frames(Frame{Kind: KindPing, Flags: FlagMore, ID: 1, Body: []byte{1}}), kind: goes, code: BadFrame, fault: FaultMore},
-	} {
+	}
+}
+
+// Every bad input has one answer that docs/rpc.md promises, and is counted.
+func TestBadInput(t *testing.T) {
+	checkNoGoroutines(t)
+	for name, row := range badInputs() {
 		t.Run(name, func(t *testing.T) {
 			h := newHouse(Config{MaxMessage: 1 << 20, Authenticate: func(_ context.Context, h *Hello, _ net.Addr) (any, error) {
 				if h.Client == "mallory" {
@@ -104,7 +119,7 @@ func TestBadInput(t *testing.T) {
 			nc := h.dial(t)
 			in, alive := row.raw, false
 			if in == nil {
-				alive = row.kind != goes
+				alive = row.kind != KindGoAway
 				in = append(helloFrame(), row.in...)
 				if alive { // the connection still answers what comes next
 					in = append(in, frames(req(77, mSum, sumBody(40, 2)))...)
