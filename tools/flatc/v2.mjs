@@ -42,10 +42,12 @@ rpc_service Owners (service_id: 16) {
 }
 `;
 
+/** Puts text before the brace that ends a declaration, of one line or many. */
 function insert(source, kind, name, text) {
   const start = source.search(new RegExp(`^${kind} ${name}\\b`, 'm'));
-  const end = start < 0 ? -1 : source.indexOf(source.slice(start).match(/^\}|\{.*\}$/m)[0].startsWith('}') ? '\n}' : '}', start);
-  if (end < 0) throw new Error(`v2: no ${kind} ${name} in the schema`);
+  if (start < 0) throw new Error(`v2: no ${kind} ${name} in the schema`);
+  const line = source.slice(start, source.indexOf('\n', start));
+  const end = line.endsWith('}') ? start + line.length - 1 : source.indexOf('\n}', start);
   return source.slice(0, end) + '\n  ' + text + source.slice(end);
 }
 

@@ -285,7 +285,9 @@ func tsUnpackField(t *text, f *Field) string {
 		t.p("  const %s: %s = [];", name, tsType(f))
 		item := fmt.Sprintf("t.%s(i)!", name)
 		if ty.Object != nil {
-			item = fmt.Sprintf("unpack%s(%s)", ty.Object.Name, item)
+			// One view serves all elements: each is read before the next.
+			t.p("  const %sAt = new trk.%s();", name, ty.Object.Name)
+			item = fmt.Sprintf("unpack%s(t.%[2]s(i, %[2]sAt)!)", ty.Object.Name, name)
 		}
 		t.p("  for (let i = 0, n = t.%[1]sLength(); i < n; i++) %[1]s.push(%[2]s);", name, item)
 		return "    " + name + ",\n"

@@ -1127,7 +1127,8 @@ export function unpackDevice(t: trk.Device): DeviceT {
   const alarms: string[] = [];
   for (let i = 0, n = t.alarmsLength(); i < n; i++) alarms.push(t.alarms(i)!);
   const credentials: CredentialT[] = [];
-  for (let i = 0, n = t.credentialsLength(); i < n; i++) credentials.push(unpackCredential(t.credentials(i)!));
+  const credentialsAt = new trk.Credential();
+  for (let i = 0, n = t.credentialsLength(); i < n; i++) credentials.push(unpackCredential(t.credentials(i, credentialsAt)!));
   const last = t.last();
   return {
     id: t.id() ?? '',
@@ -1163,7 +1164,8 @@ export function encodeDeviceList(b: Builder, v: DeviceListInit): Uint8Array {
 
 export function unpackDeviceList(t: trk.DeviceList): DeviceListT {
   const devices: DeviceT[] = [];
-  for (let i = 0, n = t.devicesLength(); i < n; i++) devices.push(unpackDevice(t.devices(i)!));
+  const devicesAt = new trk.Device();
+  for (let i = 0, n = t.devicesLength(); i < n; i++) devices.push(unpackDevice(t.devices(i, devicesAt)!));
   return {
     devices,
     next: t.next() ?? '',
@@ -1282,7 +1284,8 @@ export function encodeEnrollReply(b: Builder, v: EnrollReplyInit): Uint8Array {
 
 export function unpackEnrollReply(t: trk.EnrollReply): EnrollReplyT {
   const devices: EnrolledT[] = [];
-  for (let i = 0, n = t.devicesLength(); i < n; i++) devices.push(unpackEnrolled(t.devices(i)!));
+  const devicesAt = new trk.Enrolled();
+  for (let i = 0, n = t.devicesLength(); i < n; i++) devices.push(unpackEnrolled(t.devices(i, devicesAt)!));
   return {
     devices,
   };
@@ -1308,7 +1311,8 @@ export function encodeEnrollReq(b: Builder, v: EnrollReqInit): Uint8Array {
 
 export function unpackEnrollReq(t: trk.EnrollReq): EnrollReqT {
   const devices: NewDeviceT[] = [];
-  for (let i = 0, n = t.devicesLength(); i < n; i++) devices.push(unpackNewDevice(t.devices(i)!));
+  const devicesAt = new trk.NewDevice();
+  for (let i = 0, n = t.devicesLength(); i < n; i++) devices.push(unpackNewDevice(t.devices(i, devicesAt)!));
   return {
     devices,
   };
@@ -1371,7 +1375,8 @@ export function encodeFixes(b: Builder, v: FixesInit): Uint8Array {
 
 export function unpackFixes(t: trk.Fixes): FixesT {
   const fixes: FixT[] = [];
-  for (let i = 0, n = t.fixesLength(); i < n; i++) fixes.push(unpackFix(t.fixes(i)!));
+  const fixesAt = new trk.Fix();
+  for (let i = 0, n = t.fixesLength(); i < n; i++) fixes.push(unpackFix(t.fixes(i, fixesAt)!));
   const names: string[] = [];
   for (let i = 0, n = t.namesLength(); i < n; i++) names.push(t.names(i)!);
   return {
@@ -1584,11 +1589,13 @@ export function encodeNearReply(b: Builder, v: NearReplyInit): Uint8Array {
 
 export function unpackNearReply(t: trk.NearReply): NearReplyT {
   const fixes: FixT[] = [];
-  for (let i = 0, n = t.fixesLength(); i < n; i++) fixes.push(unpackFix(t.fixes(i)!));
+  const fixesAt = new trk.Fix();
+  for (let i = 0, n = t.fixesLength(); i < n; i++) fixes.push(unpackFix(t.fixes(i, fixesAt)!));
   const names: string[] = [];
   for (let i = 0, n = t.namesLength(); i < n; i++) names.push(t.names(i)!);
   const distances: DistanceT[] = [];
-  for (let i = 0, n = t.distancesLength(); i < n; i++) distances.push(unpackDistance(t.distances(i)!));
+  const distancesAt = new trk.Distance();
+  for (let i = 0, n = t.distancesLength(); i < n; i++) distances.push(unpackDistance(t.distances(i, distancesAt)!));
   return {
     fixes,
     names,
@@ -1895,7 +1902,8 @@ export function encodeReportReq(b: Builder, v: ReportReqInit): Uint8Array {
 
 export function unpackReportReq(t: trk.ReportReq): ReportReqT {
   const fixes: FixT[] = [];
-  for (let i = 0, n = t.fixesLength(); i < n; i++) fixes.push(unpackFix(t.fixes(i)!));
+  const fixesAt = new trk.Fix();
+  for (let i = 0, n = t.fixesLength(); i < n; i++) fixes.push(unpackFix(t.fixes(i, fixesAt)!));
   return {
     device: t.device() ?? '',
     fixes,
@@ -2004,14 +2012,18 @@ export function encodeStatusReply(b: Builder, v: StatusReplyInit): Uint8Array {
 
 export function unpackStatusReply(t: trk.StatusReply): StatusReplyT {
   const ingest: CounterT[] = [];
-  for (let i = 0, n = t.ingestLength(); i < n; i++) ingest.push(unpackCounter(t.ingest(i)!));
+  const ingestAt = new trk.Counter();
+  for (let i = 0, n = t.ingestLength(); i < n; i++) ingest.push(unpackCounter(t.ingest(i, ingestAt)!));
   const hub: CounterT[] = [];
-  for (let i = 0, n = t.hubLength(); i < n; i++) hub.push(unpackCounter(t.hub(i)!));
+  const hubAt = new trk.Counter();
+  for (let i = 0, n = t.hubLength(); i < n; i++) hub.push(unpackCounter(t.hub(i, hubAt)!));
   const rpc: CounterT[] = [];
-  for (let i = 0, n = t.rpcLength(); i < n; i++) rpc.push(unpackCounter(t.rpc(i)!));
+  const rpcAt = new trk.Counter();
+  for (let i = 0, n = t.rpcLength(); i < n; i++) rpc.push(unpackCounter(t.rpc(i, rpcAt)!));
   const store = t.store();
   const alarms: AlarmT[] = [];
-  for (let i = 0, n = t.alarmsLength(); i < n; i++) alarms.push(unpackAlarm(t.alarms(i)!));
+  const alarmsAt = new trk.Alarm();
+  for (let i = 0, n = t.alarmsLength(); i < n; i++) alarms.push(unpackAlarm(t.alarms(i, alarmsAt)!));
   const probe = t.probe();
   return {
     version: t.version() ?? '',
@@ -2213,7 +2225,8 @@ export function encodeTokenList(b: Builder, v: TokenListInit): Uint8Array {
 
 export function unpackTokenList(t: trk.TokenList): TokenListT {
   const tokens: TokenT[] = [];
-  for (let i = 0, n = t.tokensLength(); i < n; i++) tokens.push(unpackToken(t.tokens(i)!));
+  const tokensAt = new trk.Token();
+  for (let i = 0, n = t.tokensLength(); i < n; i++) tokens.push(unpackToken(t.tokens(i, tokensAt)!));
   return {
     tokens,
   };
@@ -2310,7 +2323,8 @@ export function encodeWatchFrame(b: Builder, v: WatchFrameInit): Uint8Array {
 
 export function unpackWatchFrame(t: trk.WatchFrame): WatchFrameT {
   const fixes: FixT[] = [];
-  for (let i = 0, n = t.fixesLength(); i < n; i++) fixes.push(unpackFix(t.fixes(i)!));
+  const fixesAt = new trk.Fix();
+  for (let i = 0, n = t.fixesLength(); i < n; i++) fixes.push(unpackFix(t.fixes(i, fixesAt)!));
   const names: string[] = [];
   for (let i = 0, n = t.namesLength(); i < n; i++) names.push(t.names(i)!);
   const left: string[] = [];

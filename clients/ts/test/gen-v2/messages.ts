@@ -1215,7 +1215,8 @@ export function unpackDevice(t: trk.Device): DeviceT {
   const alarms: string[] = [];
   for (let i = 0, n = t.alarmsLength(); i < n; i++) alarms.push(t.alarms(i)!);
   const credentials: CredentialT[] = [];
-  for (let i = 0, n = t.credentialsLength(); i < n; i++) credentials.push(unpackCredential(t.credentials(i)!));
+  const credentialsAt = new trk.Credential();
+  for (let i = 0, n = t.credentialsLength(); i < n; i++) credentials.push(unpackCredential(t.credentials(i, credentialsAt)!));
   const last = t.last();
   return {
     id: t.id() ?? '',
@@ -1251,7 +1252,8 @@ export function encodeDeviceList(b: Builder, v: DeviceListInit): Uint8Array {
 
 export function unpackDeviceList(t: trk.DeviceList): DeviceListT {
   const devices: DeviceT[] = [];
-  for (let i = 0, n = t.devicesLength(); i < n; i++) devices.push(unpackDevice(t.devices(i)!));
+  const devicesAt = new trk.Device();
+  for (let i = 0, n = t.devicesLength(); i < n; i++) devices.push(unpackDevice(t.devices(i, devicesAt)!));
   return {
     devices,
     next: t.next() ?? '',
@@ -1378,7 +1380,8 @@ export function encodeEnrollReply(b: Builder, v: EnrollReplyInit): Uint8Array {
 
 export function unpackEnrollReply(t: trk.EnrollReply): EnrollReplyT {
   const devices: EnrolledT[] = [];
-  for (let i = 0, n = t.devicesLength(); i < n; i++) devices.push(unpackEnrolled(t.devices(i)!));
+  const devicesAt = new trk.Enrolled();
+  for (let i = 0, n = t.devicesLength(); i < n; i++) devices.push(unpackEnrolled(t.devices(i, devicesAt)!));
   return {
     devices,
   };
@@ -1404,7 +1407,8 @@ export function encodeEnrollReq(b: Builder, v: EnrollReqInit): Uint8Array {
 
 export function unpackEnrollReq(t: trk.EnrollReq): EnrollReqT {
   const devices: NewDeviceT[] = [];
-  for (let i = 0, n = t.devicesLength(); i < n; i++) devices.push(unpackNewDevice(t.devices(i)!));
+  const devicesAt = new trk.NewDevice();
+  for (let i = 0, n = t.devicesLength(); i < n; i++) devices.push(unpackNewDevice(t.devices(i, devicesAt)!));
   return {
     devices,
   };
@@ -1470,7 +1474,8 @@ export function encodeFixes(b: Builder, v: FixesInit): Uint8Array {
 
 export function unpackFixes(t: trk.Fixes): FixesT {
   const fixes: FixT[] = [];
-  for (let i = 0, n = t.fixesLength(); i < n; i++) fixes.push(unpackFix(t.fixes(i)!));
+  const fixesAt = new trk.Fix();
+  for (let i = 0, n = t.fixesLength(); i < n; i++) fixes.push(unpackFix(t.fixes(i, fixesAt)!));
   const names: string[] = [];
   for (let i = 0, n = t.namesLength(); i < n; i++) names.push(t.names(i)!);
   const tags: string[] = [];
@@ -1687,11 +1692,13 @@ export function encodeNearReply(b: Builder, v: NearReplyInit): Uint8Array {
 
 export function unpackNearReply(t: trk.NearReply): NearReplyT {
   const fixes: FixT[] = [];
-  for (let i = 0, n = t.fixesLength(); i < n; i++) fixes.push(unpackFix(t.fixes(i)!));
+  const fixesAt = new trk.Fix();
+  for (let i = 0, n = t.fixesLength(); i < n; i++) fixes.push(unpackFix(t.fixes(i, fixesAt)!));
   const names: string[] = [];
   for (let i = 0, n = t.namesLength(); i < n; i++) names.push(t.names(i)!);
   const distances: DistanceT[] = [];
-  for (let i = 0, n = t.distancesLength(); i < n; i++) distances.push(unpackDistance(t.distances(i)!));
+  const distancesAt = new trk.Distance();
+  for (let i = 0, n = t.distancesLength(); i < n; i++) distances.push(unpackDistance(t.distances(i, distancesAt)!));
   return {
     fixes,
     names,
@@ -1834,7 +1841,8 @@ export function encodeOwnersReply(b: Builder, v: OwnersReplyInit): Uint8Array {
 
 export function unpackOwnersReply(t: trk.OwnersReply): OwnersReplyT {
   const owners: OwnerT[] = [];
-  for (let i = 0, n = t.ownersLength(); i < n; i++) owners.push(unpackOwner(t.owners(i)!));
+  const ownersAt = new trk.Owner();
+  for (let i = 0, n = t.ownersLength(); i < n; i++) owners.push(unpackOwner(t.owners(i, ownersAt)!));
   return {
     owners,
   };
@@ -2094,7 +2102,8 @@ export function encodeReportReq(b: Builder, v: ReportReqInit): Uint8Array {
 
 export function unpackReportReq(t: trk.ReportReq): ReportReqT {
   const fixes: FixT[] = [];
-  for (let i = 0, n = t.fixesLength(); i < n; i++) fixes.push(unpackFix(t.fixes(i)!));
+  const fixesAt = new trk.Fix();
+  for (let i = 0, n = t.fixesLength(); i < n; i++) fixes.push(unpackFix(t.fixes(i, fixesAt)!));
   return {
     device: t.device() ?? '',
     fixes,
@@ -2209,14 +2218,18 @@ export function encodeStatusReply(b: Builder, v: StatusReplyInit): Uint8Array {
 
 export function unpackStatusReply(t: trk.StatusReply): StatusReplyT {
   const ingest: CounterT[] = [];
-  for (let i = 0, n = t.ingestLength(); i < n; i++) ingest.push(unpackCounter(t.ingest(i)!));
+  const ingestAt = new trk.Counter();
+  for (let i = 0, n = t.ingestLength(); i < n; i++) ingest.push(unpackCounter(t.ingest(i, ingestAt)!));
   const hub: CounterT[] = [];
-  for (let i = 0, n = t.hubLength(); i < n; i++) hub.push(unpackCounter(t.hub(i)!));
+  const hubAt = new trk.Counter();
+  for (let i = 0, n = t.hubLength(); i < n; i++) hub.push(unpackCounter(t.hub(i, hubAt)!));
   const rpc: CounterT[] = [];
-  for (let i = 0, n = t.rpcLength(); i < n; i++) rpc.push(unpackCounter(t.rpc(i)!));
+  const rpcAt = new trk.Counter();
+  for (let i = 0, n = t.rpcLength(); i < n; i++) rpc.push(unpackCounter(t.rpc(i, rpcAt)!));
   const store = t.store();
   const alarms: AlarmT[] = [];
-  for (let i = 0, n = t.alarmsLength(); i < n; i++) alarms.push(unpackAlarm(t.alarms(i)!));
+  const alarmsAt = new trk.Alarm();
+  for (let i = 0, n = t.alarmsLength(); i < n; i++) alarms.push(unpackAlarm(t.alarms(i, alarmsAt)!));
   const probe = t.probe();
   const region = t.region();
   return {
@@ -2449,7 +2462,8 @@ export function encodeTokenList(b: Builder, v: TokenListInit): Uint8Array {
 
 export function unpackTokenList(t: trk.TokenList): TokenListT {
   const tokens: TokenT[] = [];
-  for (let i = 0, n = t.tokensLength(); i < n; i++) tokens.push(unpackToken(t.tokens(i)!));
+  const tokensAt = new trk.Token();
+  for (let i = 0, n = t.tokensLength(); i < n; i++) tokens.push(unpackToken(t.tokens(i, tokensAt)!));
   return {
     tokens,
   };
@@ -2552,13 +2566,15 @@ export function encodeWatchFrame(b: Builder, v: WatchFrameInit): Uint8Array {
 
 export function unpackWatchFrame(t: trk.WatchFrame): WatchFrameT {
   const fixes: FixT[] = [];
-  for (let i = 0, n = t.fixesLength(); i < n; i++) fixes.push(unpackFix(t.fixes(i)!));
+  const fixesAt = new trk.Fix();
+  for (let i = 0, n = t.fixesLength(); i < n; i++) fixes.push(unpackFix(t.fixes(i, fixesAt)!));
   const names: string[] = [];
   for (let i = 0, n = t.namesLength(); i < n; i++) names.push(t.names(i)!);
   const left: string[] = [];
   for (let i = 0, n = t.leftLength(); i < n; i++) left.push(t.left(i)!);
   const owners: OwnerT[] = [];
-  for (let i = 0, n = t.ownersLength(); i < n; i++) owners.push(unpackOwner(t.owners(i)!));
+  const ownersAt = new trk.Owner();
+  for (let i = 0, n = t.ownersLength(); i < n; i++) owners.push(unpackOwner(t.owners(i, ownersAt)!));
   return {
     kind: t.kind(),
     more: t.more(),
