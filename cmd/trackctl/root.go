@@ -80,8 +80,9 @@ func (a *app) command() *cobra.Command {
 they were, and plays recorded or simulated fleets.
 
 The server is --server, or TRACK_SERVER, or the current context (see trackctl context),
-or ` + defaultServer + `. The token is --token, --token-file, TRACK_TOKEN, TRACK_TOKEN_FILE,
-or the context's, which is only ever sent to the context's own server.`,
+or ` + defaultServer + `: HOST:PORT, or a URL of ws, wss, http or https where a proxy lets nothing
+else through. The token is --token, --token-file, TRACK_TOKEN, TRACK_TOKEN_FILE, or the
+context's, which is only ever sent to the context's own server.`,
 		Example: `  trackctl device enroll van-1
   trackctl map
   trackctl history van-1 --from -2h --format gpx > van-1.gpx`,
