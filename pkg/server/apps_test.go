@@ -4,13 +4,20 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
 
 	"tracker/pkg/rpc"
+	"tracker/pkg/seal"
 	"tracker/pkg/wire/trk"
 )
 
@@ -75,4 +82,101 @@ func TestAppInTheClearIsToldOfTLS(t *testing.T) {
 	if !errors.As(err, &e) || e.Status != rpc.FailedPrecondition || e.Reason != "tls" {
 		t.Errorf("got %v, want FailedPrecondition for tls", err)
 	}
+}
+
+// socket carries frames over a WebSocket as a client does, in the least way.
+type socket struct{ net.Conn }
+
+func (s socket) ReadMessage() ([]byte, error) { return wsutil.ReadServerBinary(s.Conn) }
+func (s socket) WriteMessage(b []byte) error  { return wsutil.WriteClientBinary(s.Conn, b) }
+
+func TestAppsAreServedOverWebSocket(t *testing.T) {
+	r := startServer(t, nil)
+	for _, scheme := range []string{"ws://", "wss://"} {
+		d := ws.Dialer{Protocols: []string{"trk.v1"}, TLSConfig: &tls.Config{InsecureSkipVerify: true}}
+		nc, buffered, hs, err := d.Dial(context.Background(), scheme+r.tcp+"/v1/rpc")
+		if err != nil || buffered != nil || hs.Protocol != "trk.v1" {
+			t.Fatalf("%s: %v, %+v", scheme, err, hs)
+		}
+		c, err := r.apps(rpc.OverMessages(socket{nc}))
+		if err != nil {
+			t.Fatalf("%s: %v", scheme, err)
+		}
+		if got := sum(t, c, 2, 3); got != 5 {
+			t.Errorf("%s: 2 + 3 = %d", scheme, got)
+		}
+	}
+	nc, _, _, err := ws.Dialer{Protocols: []string{"trk.v1"}}.Dial(context.Background(), "ws://"+r.tcp+"/v1/rpc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = rpc.NewClient(context.Background(), rpc.OverMessages(socket{nc}), rpc.ClientConfig{Hello: rpc.Hello{AuthKind: rpc.AuthBearer, Auth: []byte("trk_no")}})
+	if rpc.StatusOf(err) != rpc.Unauthenticated {
+		t.Errorf("a wrong token: %v", err)
+	}
+}
+
+// What the doors count is in /metrics with its HELP, and in the status of both.
+func TestCountsOfAllDoorsAreShown(t *testing.T) {
+	r := startServer(t, nil)
+	c, err := r.apps(dialTCP(t, r.tcp))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum(t, c, 1, 1)
+	resp, err := http.Get("http://" + r.tcp + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"tracker_rpc_connections", "tracker_rpc_accepted_total", "tracker_rpc_fault_method_total", "tracker_rpc_skipped_total",
+		"tracker_alias_collisions_total", "tracker_live_refused_total"} {
+		if !strings.Contains(string(page), "# HELP "+name+" ") || !strings.Contains(string(page), "\n"+name+" ") {
+			t.Errorf("%s is not in the metrics", name)
+		}
+	}
+	reply, err := trk.StatusClient{Caller: c}.Get(context.Background(), &trk.EmptyT{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	counters := map[string]float64{}
+	for _, x := range append(reply.UnPack().Rpc, reply.UnPack().Ingest...) {
+		counters[x.Name] = x.Value
+	}
+	if counters["connections"] != 1 || counters["readers"] == 0 {
+		t.Errorf("status: %v", counters)
+	}
+}
+
+// A device may use both doors at once, and both go down the same river.
+func TestDeviceReportsAndSendsDatagrams(t *testing.T) {
+	r := startServer(t, nil)
+	e := r.enroll("van")
+	hello := rpc.Hello{AuthKind: rpc.AuthDeviceKey, Auth: seal.AppendProof(nil, &e.Root, e.Device, time.Now())}
+	c, err := rpc.NewClient(context.Background(), dialTCP(t, r.tcp), rpc.ClientConfig{Hello: hello})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	udp, err := net.Dial("udp", r.udp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = udp.Close() }()
+	const n = 20
+	epoch := uint32(time.Now().Unix())
+	for i := range n {
+		if _, err := udp.Write(report(t, e, epoch, uint32(i), time.Now())); err != nil {
+			t.Fatal(err)
+		}
+		fix := &trk.FixT{Time: float64(time.Now().UnixMilli()), Has: trk.HasPosition, Lat: int32(i), Lon: 1}
+		if _, err := (trk.PublishClient{Caller: c}).Report(context.Background(), &trk.ReportReqT{Fixes: []*trk.FixT{fix}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the fixes of both doors are history", func() bool { return r.history("van") == 2*n })
 }
