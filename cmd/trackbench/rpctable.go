@@ -21,6 +21,7 @@ import (
 type tableFlags struct {
 	on     bool
 	rounds int
+	again  int
 	quick  bool
 	gate   bool
 }
@@ -28,6 +29,7 @@ type tableFlags struct {
 func (t *tableFlags) flags(f *pflag.FlagSet) {
 	f.BoolVar(&t.on, "table", false, "measure the list of works, and Redis and gRPC beside, in interleaved rounds")
 	f.IntVar(&t.rounds, "rounds", 5, "`N` rounds of --table; medians are told")
+	f.IntVar(&t.again, "again", 3, "with --table: repeat a work up to `N` times while other processes use the machine")
 	f.BoolVar(&t.quick, "quick", false, "with --table: one short round, to see that it works; its figures mean nothing")
 	f.BoolVar(&t.gate, "gate", false, "with --table: a missed bar is a failure")
 }
@@ -65,7 +67,7 @@ func (t *tableFlags) config(f *rpcFlags) (cfg peers.TableConfig, err error) {
 	usage := func(format string, args ...any) (peers.TableConfig, error) {
 		return cfg, fail(exitUsage, rpcHelp, format, args...)
 	}
-	cfg = peers.TableConfig{Version: version, Rounds: t.rounds, Warmup: f.warmup, Duration: f.duration, Conns: manyConns, Quick: t.quick}
+	cfg = peers.TableConfig{Version: version, Rounds: t.rounds, Warmup: f.warmup, Duration: f.duration, Conns: manyConns, Quick: t.quick, Again: max(0, t.again)}
 	if !f.own {
 		return usage("--table measures servers of its own; it goes without --server")
 	}
@@ -73,7 +75,7 @@ func (t *tableFlags) config(f *rpcFlags) (cfg peers.TableConfig, err error) {
 		return usage("--rounds %d, --duration %v, --warmup %v: want some of each", t.rounds, f.duration, f.warmup)
 	}
 	if t.quick {
-		cfg.Rounds, cfg.Warmup, cfg.Duration, cfg.Conns = 1, 20*time.Millisecond, 100*time.Millisecond, 50
+		cfg.Rounds, cfg.Again, cfg.Warmup, cfg.Duration, cfg.Conns = 1, 0, 20*time.Millisecond, 100*time.Millisecond, 50
 	}
 	if lim := load.OpenFiles(); lim > 0 && lim < int64(cfg.Conns)+64 {
 		return cfg, fail(exitUsage, fmt.Sprintf("ulimit -n %d", cfg.Conns+64), "this process may open %d files, and the table needs %d", lim, cfg.Conns+64)

@@ -62,6 +62,7 @@ func (s Seats) Command(ctx context.Context, cpu int, name string, args ...string
 	}
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
+	apart(cmd)
 	return cmd
 }
 

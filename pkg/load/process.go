@@ -47,6 +47,29 @@ func (p *Process) RSS() (int64, bool) {
 // OwnCPU is the CPU time that this process has used, user and system.
 func OwnCPU() (time.Duration, bool) { return processCPU() }
 
+// MachineCPU is the time that all processors together were not idle so far, to 10 ms;
+// what the hypervisor took away is in it, waiting for disks is not.
+func MachineCPU() (time.Duration, bool) {
+	f := strings.Fields(line("/proc/stat"))
+	if len(f) < 9 || f[0] != "cpu" {
+		return 0, false
+	}
+	var ticks int64
+	for i, s := range f[1:9] {
+		n := number(s)
+		if n == nil {
+			return 0, false
+		}
+		if i != 3 && i != 4 { // idle, iowait
+			ticks += *n
+		}
+	}
+	return time.Duration(ticks) * tickOfStat, true
+}
+
+// ChildrenCPU is the time that children of this process used that have ended.
+func ChildrenCPU() (time.Duration, bool) { return childrenCPU() }
+
 // Processors are the numbers of those that this process may run on; nil where the
 // system does not say.
 func Processors() []int {

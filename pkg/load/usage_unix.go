@@ -8,9 +8,14 @@ import (
 )
 
 // processCPU is the CPU time that this process has used, user and system.
-func processCPU() (time.Duration, bool) {
+func processCPU() (time.Duration, bool) { return rusage(syscall.RUSAGE_SELF) }
+
+// childrenCPU is that of children that were waited for.
+func childrenCPU() (time.Duration, bool) { return rusage(syscall.RUSAGE_CHILDREN) }
+
+func rusage(who int) (time.Duration, bool) {
 	var ru syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &ru); err != nil {
+	if err := syscall.Getrusage(who, &ru); err != nil {
 		return 0, false
 	}
 	return time.Duration(ru.Utime.Nano() + ru.Stime.Nano()), true

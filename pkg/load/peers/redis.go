@@ -78,6 +78,14 @@ func freePort(ctx context.Context) (string, error) {
 	return port, errors.Join(err, l.Close())
 }
 
+// process is what the system tells about it, nil without a Redis.
+func (r *Redis) process() *load.Process {
+	if r == nil {
+		return nil
+	}
+	return &r.Process
+}
+
 // set stores what is asked for later.
 func (r *Redis) set(ctx context.Context) error {
 	d := net.Dialer{Timeout: patience}

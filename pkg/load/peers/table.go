@@ -48,8 +48,9 @@ type Row struct {
 	Ratios   []float64 `json:"ratios,omitempty"`
 	Bar      *Bar      `json:"bar"`
 	Held     *bool     `json:"held"` // absent without a bar, or without values
-	// ClientBound says in how many rounds the client was the limit.
+	// In how many rounds the client was the limit, and others used the machine.
 	ClientBound int `json:"client_bound"`
+	Disturbed   int `json:"disturbed"`
 
 	server []float64
 }
@@ -74,6 +75,7 @@ type TableConfig struct {
 	Warmup   time.Duration
 	Duration time.Duration
 	Conns    int  // of the row of many connections
+	Again    int  // how often a work is repeated when others used the machine meanwhile
 	Quick    bool // is only noted
 	Progress func(format string, args ...any)
 }
@@ -83,11 +85,21 @@ type bench struct {
 	cfg   TableConfig
 	table *Table
 	rows  map[string]*Row
-	round map[string]float64 // this round's figures
+	round map[string]*cell // this round's figures
+
+	others func() time.Duration // CPU time of everybody who is not of this measurement
 
 	own   *rpcload.Own
 	redis *Redis
 	grpc  *GRPC
+}
+
+// cell is a figure of one round.
+type cell struct {
+	value     float64
+	server    float64 // CPU of it a call, in ns; 0 if unknown
+	bound     bool    // the client was the limit
+	disturbed bool
 }
 
 // Depths of the first rows, and of those that have only one.
@@ -99,6 +111,7 @@ const middle = 512
 // rpcload.ErrFailed. When ctx ends, the table tells the rounds that were finished.
 func Measure(ctx context.Context, cfg TableConfig) (t *Table, err error) {
 	b := &bench{cfg: cfg, rows: map[string]*Row{}}
+	b.others = b.elsewhere
 	b.table = &Table{
 		Schema: SchemaTable, Tool: load.Tool{Version: cfg.Version, Go: runtime.Version()}, Started: load.Instant{Time: time.Now()},
 		Quick: cfg.Quick, WarmupNS: int64(cfg.Warmup), DurationNS: int64(cfg.Duration), Seats: cfg.Seats.String(),
@@ -148,11 +161,11 @@ func (b *bench) start(ctx context.Context) (err error) {
 // step is a work that fills one row or several.
 type step struct {
 	name string
-	run  func(ctx context.Context) error
+	run  func(ctx context.Context, s *step) error
+	done []*cell // what it found out
 }
 
-// list makes the rows in the order in which they are told, and b.steps the works in the
-// order in which they are done: ours and the peer's beside each other.
+// list makes the rows in the order in which they are told.
 func (b *bench) list() {
 	for _, d := range depths {
 		b.row(sumAt(d), PerSecond, barSum[d], "")
@@ -193,64 +206,118 @@ func (b *bench) row(work string, u Unit, bar *Bar, ratioOf string) {
 	b.table.Rows = append(b.table.Rows, r)
 }
 
+// steps are the works in the order in which they are done: ours and a peer's beside each
+// other.
 func (b *bench) steps() []step {
 	var all []step
 	for _, d := range depths {
-		all = append(all, step{sumAt(d), func(ctx context.Context) error { return b.sum(ctx, sumAt(d), d, b.own.Target) }})
-		if b.redis != nil {
-			all = append(all, step{redisAt(d), func(ctx context.Context) error {
-				f, err := b.redis.Measure(ctx, d, b.cfg.Warmup, b.cfg.Duration)
-				b.figure(redisAt(d), &f)
-				return err
-			}})
+		all = append(all, step{name: sumAt(d), run: func(ctx context.Context, s *step) error {
+			return b.sum(ctx, s, sumAt(d), d, b.own.Target)
+		}})
+		if b.redis == nil {
+			continue
 		}
+		all = append(all, step{name: redisAt(d), run: func(ctx context.Context, s *step) error {
+			f, err := b.redis.Measure(ctx, d, b.cfg.Warmup, b.cfg.Duration)
+			if err == nil {
+				b.figure(s, redisAt(d), &f)
+			}
+			return err
+		}})
 	}
 	overTLS := b.own.Target
 	overTLS.TLS = true
 	return append(all,
-		step{rowGRPC, func(ctx context.Context) error {
+		step{name: rowGRPC, run: func(ctx context.Context, s *step) error {
 			f, err := b.grpc.Measure(ctx, middle, b.cfg.Warmup, b.cfg.Duration)
-			b.figure(rowGRPC, &f)
+			if err == nil {
+				b.figure(s, rowGRPC, &f)
+			}
 			return err
 		}},
-		step{rowSleep, func(ctx context.Context) error {
-			_, err := b.ours(ctx, rowSleep, b.own, b.own.Target, rpcload.Config{Method: rpcload.Sleep, Depth: middle})
+		step{name: rowSleep, run: func(ctx context.Context, s *step) error {
+			_, err := b.ours(ctx, s, rowSleep, b.own, b.own.Target, rpcload.Config{Method: rpcload.Sleep, Depth: middle})
 			return err
 		}},
-		step{rowShare, b.someSleep},
-		step{rowTLS, func(ctx context.Context) error { return b.sum(ctx, rowTLS, middle, overTLS) }},
-		step{b.many(), b.manyConns},
+		step{name: rowShare, run: b.someSleep},
+		step{name: rowTLS, run: func(ctx context.Context, s *step) error { return b.sum(ctx, s, rowTLS, middle, overTLS) }},
+		step{name: b.many(), run: b.manyConns},
 	)
 }
 
 // measure does one round: every second one backwards, so that nobody always comes first
 // or after the same one.
 func (b *bench) measure(ctx context.Context, n int) error {
-	b.round = map[string]float64{}
+	b.round = map[string]*cell{}
 	steps := b.steps()
 	if n%2 == 1 {
 		slices.Reverse(steps)
 	}
 	for _, s := range steps {
-		if b.cfg.Progress != nil {
-			b.cfg.Progress("round %d of %d: %s", n+1, b.cfg.Rounds, s.name)
-		}
-		if err := s.run(ctx); err != nil {
+		if err := b.do(ctx, n, s); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
-	b.compare()
+	b.keep()
 	return nil
 }
 
-// compare makes the ratios of this round, and keeps its figures.
-func (b *bench) compare() {
+// do does a work, and again while others used the machine.
+func (b *bench) do(ctx context.Context, n int, s step) error {
+	again := ""
+	for try := 0; ; try++ {
+		if b.cfg.Progress != nil {
+			b.cfg.Progress("round %d of %d: %s%s", n+1, b.cfg.Rounds, s.name, again)
+		}
+		others, began := b.others(), time.Now()
+		s.done = nil
+		if err := s.run(ctx, &s); err != nil {
+			return err
+		}
+		used := (b.others() - others).Seconds() / time.Since(began).Seconds()
+		if used <= rpcload.BusyOthers || ctx.Err() != nil {
+			return nil
+		}
+		if try >= b.cfg.Again {
+			for _, c := range s.done {
+				c.disturbed = true
+			}
+			return nil
+		}
+		again = fmt.Sprintf(", again, as others used %.2f cores", used)
+	}
+}
+
+// elsewhere is what others tells; it does not grow where the system does not say.
+func (b *bench) elsewhere() time.Duration {
+	all, ok := load.MachineCPU()
+	if !ok {
+		return 0
+	}
+	own, _ := load.OwnCPU()
+	ended, _ := load.ChildrenCPU()
+	all -= own + ended
+	for _, p := range []*load.Process{&b.own.Process, &b.grpc.Process, b.redis.process()} {
+		used, _ := p.CPU()
+		all -= used
+	}
+	return all
+}
+
+// put keeps a figure of this round.
+func (b *bench) put(s *step, work string, c cell) {
+	b.round[work] = &c
+	s.done = append(s.done, &c)
+}
+
+// keep makes the ratios of this round, and takes its figures over.
+func (b *bench) keep() {
 	ratio := func(work, over, under string) {
-		if a, c := b.round[over], b.round[under]; a > 0 && c > 0 {
-			b.rows[work].Ratios = append(b.rows[work].Ratios, a/c)
+		if a, c := b.round[over], b.round[under]; a != nil && c != nil && c.value > 0 {
+			b.rows[work].Ratios = append(b.rows[work].Ratios, a.value/c.value)
 		}
 	}
 	for _, d := range depths {
@@ -259,23 +326,34 @@ func (b *bench) compare() {
 	ratio(rowGRPC, sumAt(middle), rowGRPC)
 	ratio(rowShare, rowShare, sumAt(middle))
 	ratio(rowTLS, rowTLS, sumAt(middle))
-	for work, v := range b.round {
-		b.rows[work].Values = append(b.rows[work].Values, v)
+	for work, c := range b.round {
+		r := b.rows[work]
+		r.Values = append(r.Values, c.value)
+		if c.server > 0 {
+			r.server = append(r.server, c.server)
+		}
+		if c.bound {
+			r.ClientBound++
+		}
+		if c.disturbed {
+			r.Disturbed++
+		}
 	}
 }
 
-func (b *bench) figure(work string, f *Figure) {
-	b.round[work] = f.Rate()
+// figure keeps what was found out about a peer.
+func (b *bench) figure(s *step, work string, f *Figure) {
+	c := cell{value: f.Rate()}
 	if f.ServerKnown && f.Calls > 0 {
-		b.rows[work].server = append(b.rows[work].server, float64(f.ServerCPU)/float64(f.Calls))
+		c.server = float64(f.ServerCPU) / float64(f.Calls)
+		took := f.Took.Seconds()
+		c.bound = f.ClientCPU.Seconds()/took > 0.9 && f.ServerCPU.Seconds()/took < 0.8
 	}
-	if cpu := f.ClientCPU.Seconds() / f.Took.Seconds(); cpu > 0.9 && f.ServerKnown && f.ServerCPU.Seconds()/f.Took.Seconds() < 0.8 {
-		b.rows[work].ClientBound++
-	}
+	b.put(s, work, c)
 }
 
 // ours fills a trackerd and keeps the rate under the name of the work.
-func (b *bench) ours(ctx context.Context, work string, own *rpcload.Own, target rpcload.Target, cfg rpcload.Config) (*rpcload.Outcome, error) {
+func (b *bench) ours(ctx context.Context, s *step, work string, own *rpcload.Own, target rpcload.Target, cfg rpcload.Config) (*rpcload.Outcome, error) {
 	dial, err := target.Dialer()
 	if err != nil {
 		return nil, err
@@ -291,29 +369,24 @@ func (b *bench) ours(ctx context.Context, work string, own *rpcload.Own, target 
 	if err := o.Err(); err != nil {
 		return nil, fmt.Errorf("%w: %q", err, o.Faults)
 	}
-	b.round[work] = o.Rate()
-	if per, ok := o.PerCall(); ok {
-		b.rows[work].server = append(b.rows[work].server, float64(per))
-	}
-	if o.ClientBound() {
-		b.rows[work].ClientBound++
-	}
+	per, _ := o.PerCall()
+	b.put(s, work, cell{value: o.Rate(), server: float64(per), bound: o.ClientBound()})
 	return o, nil
 }
 
-func (b *bench) sum(ctx context.Context, work string, depth int, target rpcload.Target) error {
-	_, err := b.ours(ctx, work, b.own, target, rpcload.Config{Depth: depth})
+func (b *bench) sum(ctx context.Context, s *step, work string, depth int, target rpcload.Target) error {
+	_, err := b.ours(ctx, s, work, b.own, target, rpcload.Config{Depth: depth})
 	return err
 }
 
-func (b *bench) someSleep(ctx context.Context) error {
-	o, err := b.ours(ctx, rowShare, b.own, b.own.Target, rpcload.Config{Method: rpcload.Sleep, Share: 0.01, Depth: middle})
+func (b *bench) someSleep(ctx context.Context, s *step) error {
+	o, err := b.ours(ctx, s, rowShare, b.own, b.own.Target, rpcload.Config{Method: rpcload.Sleep, Share: 0.01, Depth: middle})
 	if err != nil {
 		return err
 	}
 	for work, r := range map[string]*load.Recorder{rowShareP50: o.Latency, rowShareSlow: o.Sleeping} {
 		if p50, ok := r.Summary().Quantile("50"); ok {
-			b.round[work] = p50.Seconds()
+			b.put(s, work, cell{value: p50.Seconds()})
 		}
 	}
 	return nil
@@ -321,28 +394,28 @@ func (b *bench) someSleep(ctx context.Context) error {
 
 // manyConns wants a server that nobody has used before: memory that an earlier work left
 // to the heap would hide what connections need.
-func (b *bench) manyConns(ctx context.Context) (err error) {
+func (b *bench) manyConns(ctx context.Context, s *step) (err error) {
 	own, err := rpcload.StartOwn(ctx, b.cfg.Seats, b.cfg.Trackerd)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, own.Close()) }()
-	o, err := b.ours(ctx, b.many(), own, own.Target, rpcload.Config{Conns: b.cfg.Conns, Depth: 4, Connected: func() {
+	o, err := b.ours(ctx, s, b.many(), own, own.Target, rpcload.Config{Conns: b.cfg.Conns, Depth: 4, Connected: func() {
 		before, known := own.CPU()
 		began := time.Now()
 		if pause(ctx, max(b.cfg.Duration/2, b.cfg.Warmup)) != nil {
 			return
 		}
 		if after, known2 := own.CPU(); known && known2 {
-			b.round[b.idleCPU()] = (after - before).Seconds() / time.Since(began).Seconds()
+			b.put(s, b.idleCPU(), cell{value: (after - before).Seconds() / time.Since(began).Seconds()})
 		}
 	}})
 	if err != nil {
 		return err
 	}
 	if o.RSSBefore > 0 && o.RSSIdle > 0 {
-		b.round[b.idle()] = float64(o.RSSIdle-o.RSSBefore) / float64(b.cfg.Conns)
-		b.round[b.busy()] = float64(o.RSSBusy-o.RSSBefore) / float64(b.cfg.Conns)
+		b.put(s, b.idle(), cell{value: float64(o.RSSIdle-o.RSSBefore) / float64(b.cfg.Conns)})
+		b.put(s, b.busy(), cell{value: float64(o.RSSBusy-o.RSSBefore) / float64(b.cfg.Conns)})
 	}
 	return nil
 }

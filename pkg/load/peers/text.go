@@ -19,11 +19,8 @@ func (t *Table) Print(w io.Writer) error {
 		return err
 	}
 	fmt.Fprintln(w, "server: CPU of the server a call; ratio: median of the rounds' own, each between neighbours in time")
-	for _, r := range t.Rows {
-		if r.ClientBound > 0 {
-			fmt.Fprintf(w, "note: %s: client was the limit in %d of %d rounds; the server can do at least this\n", strings.TrimSpace(r.Work), r.ClientBound, len(r.Values))
-		}
-	}
+	t.note(w, "client was the limit, the server can do at least this", func(r *Row) int { return r.ClientBound })
+	t.note(w, "others used the machine meanwhile", func(r *Row) int { return r.Disturbed })
 	if t.Quick {
 		fmt.Fprintln(w, "note: --quick: too short to mean anything")
 	}
@@ -35,6 +32,19 @@ func (t *Table) Print(w io.Writer) error {
 	}
 	_, err := fmt.Fprintf(w, "%d bars missed, %d not measured\n", len(t.Missed()), open)
 	return err
+}
+
+// note lists the works, not what else was found out by them, that something is true of.
+func (t *Table) note(w io.Writer, text string, rounds func(*Row) int) {
+	var works []string
+	for _, r := range t.Rows {
+		if n := rounds(r); n > 0 && !strings.HasPrefix(r.Work, " ") {
+			works = append(works, fmt.Sprintf("%s (%d of %d rounds)", r.Work, n, len(r.Values)))
+		}
+	}
+	if len(works) > 0 {
+		fmt.Fprintf(w, "note: %s: %s\n", text, strings.Join(works, "; "))
+	}
 }
 
 func (t *Table) printHead(w io.Writer) {

@@ -227,6 +227,8 @@ func (c *conn) take(now time.Duration) error {
 // other takes what is not an answer as it should be.
 func (c *conn) other(f *rpc.Frame) error {
 	switch f.Kind {
+	case rpc.KindRsp:
+		c.l.spoil(f.ID, fmt.Sprintf("an answer with flags %d and code %d", f.Flags, f.Code))
 	case rpc.KindErr:
 		c.l.refuse(f.ID, f.Failure())
 	case rpc.KindPing:

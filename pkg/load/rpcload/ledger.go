@@ -145,6 +145,16 @@ func (l *ledger) settle(id uint32, body []byte) *slot {
 	return slot
 }
 
+// spoil takes what came instead of the answer.
+func (l *ledger) spoil(id uint32, why string) {
+	if slot := l.find(id); slot != nil {
+		slot.open = false
+		l.free = append(l.free, id&(l.size-1))
+		l.wrong++
+		l.fault("request %d: %s", id, why)
+	}
+}
+
 // refuse takes an answer that is an error.
 func (l *ledger) refuse(id uint32, e *rpc.Error) {
 	slot := l.find(id)

@@ -53,6 +53,9 @@ func (o *Outcome) resources(r *load.Result) {
 	}
 }
 
+// BusyOthers is how many processors everybody else may use while something is measured.
+const BusyOthers = 0.2
+
 func (o *Outcome) judge(r *load.Result, cfg *Config, loopback bool) {
 	v := &r.Verdict
 	response := r.Latency["response"]
@@ -67,6 +70,9 @@ func (o *Outcome) judge(r *load.Result, cfg *Config, loopback bool) {
 		}
 		v.Warn("W01", load.Doubt, map[string]any{"client_cores": o.ClientCPU.Seconds() / o.Took.Seconds()},
 			"client was the limit: it used %.2f cores, %s; the server can do at least this", o.ClientCPU.Seconds()/o.Took.Seconds(), server)
+	}
+	if others := o.OthersCPU.Seconds() / max(o.Took.Seconds(), 1e-9); others > BusyOthers {
+		v.Warn("W07", load.Doubt, map[string]any{"others_cores": others}, "other processes used %.2f cores meanwhile", others)
 	}
 	if !cfg.open() {
 		v.Warn("W03", load.Info, nil, "closed loop: a server that stalls is sent less meanwhile, so its latency looks better than callers would feel; --rate measures from when a call was due")

@@ -141,6 +141,14 @@ func TestEachLieIsFound(t *testing.T) {
 			}
 			return plain(f, out)
 		}, func(o *Outcome) int64 { return o.Wrong }, "SumRsp"},
+		"answer in parts": {func(i int, f rpc.Frame, out []byte) []byte {
+			if i == n {
+				rsp := sumFrame(f, 0)
+				rsp.Flags = rpc.FlagMore
+				return rpc.AppendFrame(out, rsp)
+			}
+			return plain(f, out)
+		}, func(o *Outcome) int64 { return o.Wrong }, "flags 1"},
 		"answer of another": {func(i int, f rpc.Frame, out []byte) []byte {
 			switch i {
 			case n:

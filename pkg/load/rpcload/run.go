@@ -35,6 +35,7 @@ type Outcome struct {
 
 	ClientCPU time.Duration // while it was measured
 	ServerCPU time.Duration // if ServerKnown
+	OthersCPU time.Duration // of everybody else on this machine; 0 if unknown
 	Cores     int           // that the client could use
 	RSSBefore int64         // of the server: before the first connection, with all of them
 	RSSIdle   int64         // open and unused, and at the end of the load; 0 if unknown
@@ -221,7 +222,9 @@ type sample struct {
 	at             time.Duration
 	sent, right    int64
 	client, server time.Duration
-	known          bool
+	machine        time.Duration
+	known          bool // what the server used
+	all            bool // what the machine did
 }
 
 func (r *run) sample(conns []*conn) sample {
@@ -232,6 +235,7 @@ func (r *run) sample(conns []*conn) sample {
 	}
 	s.client, _ = load.OwnCPU()
 	s.server, s.known = r.cfg.Server.CPU()
+	s.machine, s.all = load.MachineCPU()
 	return s
 }
 
@@ -302,6 +306,9 @@ func (r *run) measure(ctx context.Context, conns []*conn, o *Outcome, ended <-ch
 	o.Took, o.Answered = end.at-begin.at, end.right-begin.right
 	o.ClientCPU = end.client - begin.client
 	o.ServerCPU, o.ServerKnown = end.server-begin.server, begin.known && end.known
+	if o.ServerKnown && begin.all && end.all {
+		o.OthersCPU = max(0, end.machine-begin.machine-o.ClientCPU-o.ServerCPU)
+	}
 }
 
 func (r *run) tick(last, now sample, o *Outcome) {
