@@ -188,17 +188,22 @@ func (a *app) contextUse() *cobra.Command {
 		Example: "  trackctl context use home",
 		Args:    wants("NAME"),
 		RunE: a.verb(func(_ context.Context, args []string) error {
-			c, err := loadContexts()
-			if err != nil {
-				return err
-			}
-			if _, err := c.get(args[0]); err != nil {
-				return err
-			}
-			c.Current = args[0]
-			return c.save()
+			return changeContext(args[0], func(c *contexts) { c.Current = args[0] })
 		}),
 	}
+}
+
+// changeContext does something with a context that is there, and saves it.
+func changeContext(name string, change func(*contexts)) error {
+	c, err := loadContexts()
+	if err != nil {
+		return err
+	}
+	if _, err := c.get(name); err != nil {
+		return err
+	}
+	change(&c)
+	return c.save()
 }
 
 func (a *app) contextRemove() *cobra.Command {
@@ -208,18 +213,12 @@ func (a *app) contextRemove() *cobra.Command {
 		Example: "  trackctl context remove home",
 		Args:    wants("NAME"),
 		RunE: a.verb(func(_ context.Context, args []string) error {
-			c, err := loadContexts()
-			if err != nil {
-				return err
-			}
-			if _, err := c.get(args[0]); err != nil {
-				return err
-			}
-			delete(c.Named, args[0])
-			if c.Current == args[0] {
-				c.Current = ""
-			}
-			return c.save()
+			return changeContext(args[0], func(c *contexts) {
+				delete(c.Named, args[0])
+				if c.Current == args[0] {
+					c.Current = ""
+				}
+			})
 		}),
 	}
 }

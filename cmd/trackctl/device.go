@@ -35,11 +35,7 @@ func (a *app) deviceList() *cobra.Command {
 		Short:   "List the devices and when each was last heard of",
 		Example: "  trackctl device list --match van",
 		Args:    cobra.NoArgs,
-		RunE: a.verb(func(ctx context.Context, _ []string) error {
-			conn, err := a.connect()
-			if err != nil {
-				return err
-			}
+		RunE: a.asking(func(ctx context.Context, conn *client.Conn, _ []string) error {
 			if asJSON {
 				return a.listJSON(ctx, conn, match)
 			}
@@ -94,11 +90,7 @@ func (a *app) deviceShow() *cobra.Command {
 		Short:   "Show a device, its keys and its alarms",
 		Example: "  trackctl device show van-1",
 		Args:    wants("DEVICE"),
-		RunE: a.verb(func(ctx context.Context, args []string) error {
-			conn, err := a.connect()
-			if err != nil {
-				return err
-			}
+		RunE: a.asking(func(ctx context.Context, conn *client.Conn, args []string) error {
 			d, err := conn.Device(ctx, args[0])
 			if err != nil {
 				return about("device", args[0], err)
@@ -165,11 +157,7 @@ func (a *app) deviceRename() *cobra.Command {
 		Short:   "Give a device another name",
 		Example: "  trackctl device rename van-1 van-north",
 		Args:    wants("DEVICE", "NAME"),
-		RunE: a.verb(func(ctx context.Context, args []string) error {
-			conn, err := a.connect()
-			if err != nil {
-				return err
-			}
+		RunE: a.asking(func(ctx context.Context, conn *client.Conn, args []string) error {
 			d, err := conn.Rename(ctx, args[0], args[1])
 			if err != nil {
 				return about("device", args[0], err)
@@ -197,11 +185,7 @@ func (a *app) deviceRevoke() *cobra.Command {
 		Short:   "End a device: its keys are gone, its history stays",
 		Example: "  trackctl device revoke van-1",
 		Args:    wants("DEVICE"),
-		RunE: a.verb(func(ctx context.Context, args []string) error {
-			conn, err := a.connect()
-			if err != nil {
-				return err
-			}
+		RunE: a.asking(func(ctx context.Context, conn *client.Conn, args []string) error {
 			d, err := conn.Device(ctx, args[0])
 			if err != nil {
 				return about("device", args[0], err)
@@ -256,11 +240,7 @@ func (a *app) deviceResetFloor() *cobra.Command {
 is refused when its clock is right again; this forgets the session of the future.`,
 		Example: "  trackctl device reset-floor van-1",
 		Args:    wants("DEVICE"),
-		RunE: a.verb(func(ctx context.Context, args []string) error {
-			conn, err := a.connect()
-			if err != nil {
-				return err
-			}
+		RunE: a.asking(func(ctx context.Context, conn *client.Conn, args []string) error {
 			d, err := conn.ResetFloor(ctx, args[0])
 			if err != nil {
 				return about("device", args[0], err)

@@ -151,6 +151,18 @@ func (a *app) verb(do func(ctx context.Context, args []string) error) func(*cobr
 	}
 }
 
+// asking makes the run function of a command that has something to ask the server.
+func (a *app) asking(do func(ctx context.Context, conn *client.Conn, args []string) error) func(*cobra.Command, []string) error {
+	return a.verb(func(ctx context.Context, args []string) error {
+		conn, err := a.connect()
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		return do(ctx, conn, args)
+	})
+}
+
 // wants is how many arguments a command takes, and what they are called.
 func wants(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {

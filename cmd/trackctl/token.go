@@ -68,11 +68,7 @@ func (a *app) tokenList() *cobra.Command {
 		Short:   "List the tokens, never their secrets",
 		Example: "  trackctl token list",
 		Args:    cobra.NoArgs,
-		RunE: a.verb(func(ctx context.Context, _ []string) error {
-			conn, err := a.connect()
-			if err != nil {
-				return err
-			}
+		RunE: a.asking(func(ctx context.Context, conn *client.Conn, _ []string) error {
 			list, err := conn.Tokens(ctx)
 			if err != nil {
 				return err
@@ -105,11 +101,7 @@ func (a *app) tokenRevoke() *cobra.Command {
 		Short:   "End a token and the connections that it opened",
 		Example: "  trackctl token revoke 0123456789abcdef",
 		Args:    wants("ID"),
-		RunE: a.verb(func(ctx context.Context, args []string) error {
-			conn, err := a.connect()
-			if err != nil {
-				return err
-			}
+		RunE: a.asking(func(ctx context.Context, conn *client.Conn, args []string) error {
 			if err := a.confirm(ctx, yes, "revoke the token %s?", args[0]); err != nil {
 				return err
 			}
