@@ -204,7 +204,7 @@ func goServer(t *text, s *Service) {
 	t.p("// Register%s has s answer the methods of %s with impl. Call it before s serves.", s.Name, s.Name)
 	t.p("func Register%s(s *rpc.Server, impl %sServer, guard Guard) {", s.Name, s.Name)
 	for _, m := range s.Methods {
-		t.p("register%s(s, impl, guard)", m.full())
+		t.p("s.Handle(%sID, method%s(impl, guard))", m.full(), m.full())
 	}
 	t.p("}\n")
 	for _, m := range s.Methods {
@@ -247,7 +247,7 @@ func (p %[1]s) Send(key uint64, t *%[3]sT) error {
 }
 
 func goRegister(t *text, m *Method) {
-	t.p("func register%[1]s(s *rpc.Server, impl %[2]sServer, guard Guard) {\ninfo, _ := MethodOf(%[1]sID)\nm := info.method()", m.full(), m.Service.Name)
+	t.p("func method%[1]s(impl %[2]sServer, guard Guard) rpc.Method {\ninfo, _ := MethodOf(%[1]sID)\nm := info.method()", m.full(), m.Service.Name)
 	if m.Key != nil {
 		goKey(t, m)
 	}
@@ -274,7 +274,7 @@ func goRegister(t *text, m *Method) {
 	return impl.%s(r, in, out)
 }`, m.Request.Name, m.Name)
 	}
-	t.p("s.Handle(info.ID, m)\n}\n")
+	t.p("return m\n}\n")
 }
 
 func goKey(t *text, m *Method) {

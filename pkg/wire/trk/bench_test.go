@@ -5,7 +5,16 @@ import (
 	"testing"
 
 	flatbuffers "github.com/google/flatbuffers/go"
+
+	"tracker/pkg/rpc"
 )
+
+// adder answers Sum; the rest of the service is not asked.
+type adder struct{ ExampleServer }
+
+func (adder) Sum(_ *rpc.Request, in SumReq, out []byte) ([]byte, error) {
+	return AppendSumRsp(out, &SumRspT{Sum: in.A() + in.B()}), nil
+}
 
 // frameOf is what a watch brings: n fixes and the names of their devices.
 func frameOf(n int) *WatchFrameT {
@@ -29,7 +38,10 @@ func TestHotPathsDoNotAllocate(t *testing.T) {
 	body := AppendWatchFrame(nil, frame)
 	sum := AppendSumReq(nil, &SumReqT{A: 1, B: 2})
 	status := AppendStatusReply(nil, &StatusReplyT{Hub: []*CounterT{{Name: "x"}}, Alarms: []*AlarmT{{Kind: "y"}}, Store: &StoreStatusT{}})
+	request := &rpc.Request{Method: ExampleSumID, Body: sum}
+	dispatch := methodExampleSum(adder{}, func(*rpc.Request, *MethodInfo) error { return nil }).Handle
 	for name, f := range map[string]func(){
+		"dispatch of Sum":   func() { buf, _ = dispatch(request, buf[:0]) },
 		"AppendSumRsp":      func() { buf = AppendSumRsp(buf[:0], &SumRspT{Sum: 3}) },
 		"AppendNearReq":     func() { buf = AppendNearReq(buf[:0], &NearReqT{At: &PointT{Lat: 1}}) },
 		"AppendWatchFrame":  func() { buf = AppendWatchFrame(buf[:0], frame) },
@@ -40,6 +52,20 @@ func TestHotPathsDoNotAllocate(t *testing.T) {
 	} {
 		if n := testing.AllocsPerRun(100, f); n != 0 {
 			t.Errorf("%s allocates %v times", name, n)
+		}
+	}
+}
+
+// BenchmarkDispatchSum is a request from its body to its answer's, guard and all.
+func BenchmarkDispatchSum(b *testing.B) {
+	request := &rpc.Request{Method: ExampleSumID, Body: AppendSumReq(nil, &SumReqT{A: 1, B: 2})}
+	handle := methodExampleSum(adder{}, func(*rpc.Request, *MethodInfo) error { return nil }).Handle
+	buf := make([]byte, 0, 64)
+	b.ReportAllocs()
+	for b.Loop() {
+		var err error
+		if buf, err = handle(request, buf[:0]); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

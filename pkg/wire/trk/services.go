@@ -198,11 +198,11 @@ type SessionServer interface {
 
 // RegisterSession has s answer the methods of Session with impl. Call it before s serves.
 func RegisterSession(s *rpc.Server, impl SessionServer, guard Guard) {
-	registerSessionInfo(s, impl, guard)
-	registerSessionRefresh(s, impl, guard)
+	s.Handle(SessionInfoID, methodSessionInfo(impl, guard))
+	s.Handle(SessionRefreshID, methodSessionRefresh(impl, guard))
 }
 
-func registerSessionInfo(s *rpc.Server, impl SessionServer, guard Guard) {
+func methodSessionInfo(impl SessionServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(SessionInfoID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -215,10 +215,10 @@ func registerSessionInfo(s *rpc.Server, impl SessionServer, guard Guard) {
 		}
 		return impl.Info(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerSessionRefresh(s *rpc.Server, impl SessionServer, guard Guard) {
+func methodSessionRefresh(impl SessionServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(SessionRefreshID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -231,7 +231,7 @@ func registerSessionRefresh(s *rpc.Server, impl SessionServer, guard Guard) {
 		}
 		return impl.Refresh(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
 // SessionClient calls the methods of Session. Its answers belong to the caller, except that
@@ -309,13 +309,13 @@ func (p PositionsHistoryPublisher) Send(key uint64, t *FixesT) error {
 
 // RegisterPositions has s answer the methods of Positions with impl. Call it before s serves.
 func RegisterPositions(s *rpc.Server, impl PositionsServer, guard Guard) {
-	registerPositionsLatest(s, impl, guard)
-	registerPositionsNear(s, impl, guard)
-	registerPositionsInBox(s, impl, guard)
-	registerPositionsHistory(s, impl, guard)
+	s.Handle(PositionsLatestID, methodPositionsLatest(impl, guard))
+	s.Handle(PositionsNearID, methodPositionsNear(impl, guard))
+	s.Handle(PositionsInBoxID, methodPositionsInBox(impl, guard))
+	s.Handle(PositionsHistoryID, methodPositionsHistory(impl, guard))
 }
 
-func registerPositionsLatest(s *rpc.Server, impl PositionsServer, guard Guard) {
+func methodPositionsLatest(impl PositionsServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(PositionsLatestID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -328,10 +328,10 @@ func registerPositionsLatest(s *rpc.Server, impl PositionsServer, guard Guard) {
 		}
 		return impl.Latest(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerPositionsNear(s *rpc.Server, impl PositionsServer, guard Guard) {
+func methodPositionsNear(impl PositionsServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(PositionsNearID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -344,10 +344,10 @@ func registerPositionsNear(s *rpc.Server, impl PositionsServer, guard Guard) {
 		}
 		return impl.Near(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerPositionsInBox(s *rpc.Server, impl PositionsServer, guard Guard) {
+func methodPositionsInBox(impl PositionsServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(PositionsInBoxID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -360,10 +360,10 @@ func registerPositionsInBox(s *rpc.Server, impl PositionsServer, guard Guard) {
 		}
 		return impl.InBox(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerPositionsHistory(s *rpc.Server, impl PositionsServer, guard Guard) {
+func methodPositionsHistory(impl PositionsServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(PositionsHistoryID)
 	m := info.method()
 	m.Stream = func(r *rpc.Request, s *rpc.Subscription) error {
@@ -376,7 +376,7 @@ func registerPositionsHistory(s *rpc.Server, impl PositionsServer, guard Guard) 
 		}
 		return impl.History(r, in, PositionsHistoryPublisher{s})
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
 // PositionsClient calls the methods of Positions. Its answers belong to the caller, except that
@@ -492,11 +492,11 @@ func (p WatchOpenPublisher) Send(key uint64, t *WatchFrameT) error {
 
 // RegisterWatch has s answer the methods of Watch with impl. Call it before s serves.
 func RegisterWatch(s *rpc.Server, impl WatchServer, guard Guard) {
-	registerWatchOpen(s, impl, guard)
-	registerWatchMove(s, impl, guard)
+	s.Handle(WatchOpenID, methodWatchOpen(impl, guard))
+	s.Handle(WatchMoveID, methodWatchMove(impl, guard))
 }
 
-func registerWatchOpen(s *rpc.Server, impl WatchServer, guard Guard) {
+func methodWatchOpen(impl WatchServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(WatchOpenID)
 	m := info.method()
 	m.Stream = func(r *rpc.Request, s *rpc.Subscription) error {
@@ -509,10 +509,10 @@ func registerWatchOpen(s *rpc.Server, impl WatchServer, guard Guard) {
 		}
 		return impl.Open(r, in, WatchOpenPublisher{s})
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerWatchMove(s *rpc.Server, impl WatchServer, guard Guard) {
+func methodWatchMove(impl WatchServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(WatchMoveID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -525,7 +525,7 @@ func registerWatchMove(s *rpc.Server, impl WatchServer, guard Guard) {
 		}
 		return impl.Move(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
 // WatchClient calls the methods of Watch. Its answers belong to the caller, except that
@@ -596,16 +596,16 @@ type DevicesServer interface {
 
 // RegisterDevices has s answer the methods of Devices with impl. Call it before s serves.
 func RegisterDevices(s *rpc.Server, impl DevicesServer, guard Guard) {
-	registerDevicesList(s, impl, guard)
-	registerDevicesShow(s, impl, guard)
-	registerDevicesEnroll(s, impl, guard)
-	registerDevicesRename(s, impl, guard)
-	registerDevicesRevoke(s, impl, guard)
-	registerDevicesRotate(s, impl, guard)
-	registerDevicesResetFloor(s, impl, guard)
+	s.Handle(DevicesListID, methodDevicesList(impl, guard))
+	s.Handle(DevicesShowID, methodDevicesShow(impl, guard))
+	s.Handle(DevicesEnrollID, methodDevicesEnroll(impl, guard))
+	s.Handle(DevicesRenameID, methodDevicesRename(impl, guard))
+	s.Handle(DevicesRevokeID, methodDevicesRevoke(impl, guard))
+	s.Handle(DevicesRotateID, methodDevicesRotate(impl, guard))
+	s.Handle(DevicesResetFloorID, methodDevicesResetFloor(impl, guard))
 }
 
-func registerDevicesList(s *rpc.Server, impl DevicesServer, guard Guard) {
+func methodDevicesList(impl DevicesServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(DevicesListID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -618,10 +618,10 @@ func registerDevicesList(s *rpc.Server, impl DevicesServer, guard Guard) {
 		}
 		return impl.List(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerDevicesShow(s *rpc.Server, impl DevicesServer, guard Guard) {
+func methodDevicesShow(impl DevicesServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(DevicesShowID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -634,10 +634,10 @@ func registerDevicesShow(s *rpc.Server, impl DevicesServer, guard Guard) {
 		}
 		return impl.Show(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerDevicesEnroll(s *rpc.Server, impl DevicesServer, guard Guard) {
+func methodDevicesEnroll(impl DevicesServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(DevicesEnrollID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -650,10 +650,10 @@ func registerDevicesEnroll(s *rpc.Server, impl DevicesServer, guard Guard) {
 		}
 		return impl.Enroll(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerDevicesRename(s *rpc.Server, impl DevicesServer, guard Guard) {
+func methodDevicesRename(impl DevicesServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(DevicesRenameID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -666,10 +666,10 @@ func registerDevicesRename(s *rpc.Server, impl DevicesServer, guard Guard) {
 		}
 		return impl.Rename(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerDevicesRevoke(s *rpc.Server, impl DevicesServer, guard Guard) {
+func methodDevicesRevoke(impl DevicesServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(DevicesRevokeID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -682,10 +682,10 @@ func registerDevicesRevoke(s *rpc.Server, impl DevicesServer, guard Guard) {
 		}
 		return impl.Revoke(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerDevicesRotate(s *rpc.Server, impl DevicesServer, guard Guard) {
+func methodDevicesRotate(impl DevicesServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(DevicesRotateID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -698,10 +698,10 @@ func registerDevicesRotate(s *rpc.Server, impl DevicesServer, guard Guard) {
 		}
 		return impl.Rotate(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerDevicesResetFloor(s *rpc.Server, impl DevicesServer, guard Guard) {
+func methodDevicesResetFloor(impl DevicesServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(DevicesResetFloorID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -714,7 +714,7 @@ func registerDevicesResetFloor(s *rpc.Server, impl DevicesServer, guard Guard) {
 		}
 		return impl.ResetFloor(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
 // DevicesClient calls the methods of Devices. Its answers belong to the caller, except that
@@ -842,12 +842,12 @@ type TokensServer interface {
 
 // RegisterTokens has s answer the methods of Tokens with impl. Call it before s serves.
 func RegisterTokens(s *rpc.Server, impl TokensServer, guard Guard) {
-	registerTokensList(s, impl, guard)
-	registerTokensCreate(s, impl, guard)
-	registerTokensRevoke(s, impl, guard)
+	s.Handle(TokensListID, methodTokensList(impl, guard))
+	s.Handle(TokensCreateID, methodTokensCreate(impl, guard))
+	s.Handle(TokensRevokeID, methodTokensRevoke(impl, guard))
 }
 
-func registerTokensList(s *rpc.Server, impl TokensServer, guard Guard) {
+func methodTokensList(impl TokensServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(TokensListID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -860,10 +860,10 @@ func registerTokensList(s *rpc.Server, impl TokensServer, guard Guard) {
 		}
 		return impl.List(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerTokensCreate(s *rpc.Server, impl TokensServer, guard Guard) {
+func methodTokensCreate(impl TokensServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(TokensCreateID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -876,10 +876,10 @@ func registerTokensCreate(s *rpc.Server, impl TokensServer, guard Guard) {
 		}
 		return impl.Create(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerTokensRevoke(s *rpc.Server, impl TokensServer, guard Guard) {
+func methodTokensRevoke(impl TokensServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(TokensRevokeID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -892,7 +892,7 @@ func registerTokensRevoke(s *rpc.Server, impl TokensServer, guard Guard) {
 		}
 		return impl.Revoke(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
 // TokensClient calls the methods of Tokens. Its answers belong to the caller, except that
@@ -960,10 +960,10 @@ type ReportKeyer interface {
 
 // RegisterPublish has s answer the methods of Publish with impl. Call it before s serves.
 func RegisterPublish(s *rpc.Server, impl PublishServer, guard Guard) {
-	registerPublishReport(s, impl, guard)
+	s.Handle(PublishReportID, methodPublishReport(impl, guard))
 }
 
-func registerPublishReport(s *rpc.Server, impl PublishServer, guard Guard) {
+func methodPublishReport(impl PublishServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(PublishReportID)
 	m := info.method()
 	keyer, _ := impl.(ReportKeyer)
@@ -987,7 +987,7 @@ func registerPublishReport(s *rpc.Server, impl PublishServer, guard Guard) {
 		}
 		return impl.Report(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
 // PublishClient calls the methods of Publish. Its answers belong to the caller, except that
@@ -1020,10 +1020,10 @@ type StatusServer interface {
 
 // RegisterStatus has s answer the methods of Status with impl. Call it before s serves.
 func RegisterStatus(s *rpc.Server, impl StatusServer, guard Guard) {
-	registerStatusGet(s, impl, guard)
+	s.Handle(StatusGetID, methodStatusGet(impl, guard))
 }
 
-func registerStatusGet(s *rpc.Server, impl StatusServer, guard Guard) {
+func methodStatusGet(impl StatusServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(StatusGetID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -1036,7 +1036,7 @@ func registerStatusGet(s *rpc.Server, impl StatusServer, guard Guard) {
 		}
 		return impl.Get(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
 // StatusClient calls the methods of Status. Its answers belong to the caller, except that
@@ -1099,15 +1099,15 @@ func (p ExampleSubPublisher) Send(key uint64, t *PublishedT) error {
 
 // RegisterExample has s answer the methods of Example with impl. Call it before s serves.
 func RegisterExample(s *rpc.Server, impl ExampleServer, guard Guard) {
-	registerExampleSum(s, impl, guard)
-	registerExampleSleep(s, impl, guard)
-	registerExampleAsyncSum(s, impl, guard)
-	registerExampleEcho(s, impl, guard)
-	registerExampleSub(s, impl, guard)
-	registerExamplePub(s, impl, guard)
+	s.Handle(ExampleSumID, methodExampleSum(impl, guard))
+	s.Handle(ExampleSleepID, methodExampleSleep(impl, guard))
+	s.Handle(ExampleAsyncSumID, methodExampleAsyncSum(impl, guard))
+	s.Handle(ExampleEchoID, methodExampleEcho(impl, guard))
+	s.Handle(ExampleSubID, methodExampleSub(impl, guard))
+	s.Handle(ExamplePubID, methodExamplePub(impl, guard))
 }
 
-func registerExampleSum(s *rpc.Server, impl ExampleServer, guard Guard) {
+func methodExampleSum(impl ExampleServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(ExampleSumID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -1120,10 +1120,10 @@ func registerExampleSum(s *rpc.Server, impl ExampleServer, guard Guard) {
 		}
 		return impl.Sum(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerExampleSleep(s *rpc.Server, impl ExampleServer, guard Guard) {
+func methodExampleSleep(impl ExampleServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(ExampleSleepID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -1136,10 +1136,10 @@ func registerExampleSleep(s *rpc.Server, impl ExampleServer, guard Guard) {
 		}
 		return impl.Sleep(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerExampleAsyncSum(s *rpc.Server, impl ExampleServer, guard Guard) {
+func methodExampleAsyncSum(impl ExampleServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(ExampleAsyncSumID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -1152,10 +1152,10 @@ func registerExampleAsyncSum(s *rpc.Server, impl ExampleServer, guard Guard) {
 		}
 		return impl.AsyncSum(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerExampleEcho(s *rpc.Server, impl ExampleServer, guard Guard) {
+func methodExampleEcho(impl ExampleServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(ExampleEchoID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -1168,10 +1168,10 @@ func registerExampleEcho(s *rpc.Server, impl ExampleServer, guard Guard) {
 		}
 		return impl.Echo(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerExampleSub(s *rpc.Server, impl ExampleServer, guard Guard) {
+func methodExampleSub(impl ExampleServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(ExampleSubID)
 	m := info.method()
 	m.Stream = func(r *rpc.Request, s *rpc.Subscription) error {
@@ -1184,10 +1184,10 @@ func registerExampleSub(s *rpc.Server, impl ExampleServer, guard Guard) {
 		}
 		return impl.Sub(r, in, ExampleSubPublisher{s})
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerExamplePub(s *rpc.Server, impl ExampleServer, guard Guard) {
+func methodExamplePub(impl ExampleServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(ExamplePubID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -1200,7 +1200,7 @@ func registerExamplePub(s *rpc.Server, impl ExampleServer, guard Guard) {
 		}
 		return impl.Pub(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
 // ExampleClient calls the methods of Example. Its answers belong to the caller, except that

@@ -202,11 +202,11 @@ type SessionServer interface {
 
 // RegisterSession has s answer the methods of Session with impl. Call it before s serves.
 func RegisterSession(s *rpc.Server, impl SessionServer, guard Guard) {
-	registerSessionInfo(s, impl, guard)
-	registerSessionRefresh(s, impl, guard)
+	s.Handle(SessionInfoID, methodSessionInfo(impl, guard))
+	s.Handle(SessionRefreshID, methodSessionRefresh(impl, guard))
 }
 
-func registerSessionInfo(s *rpc.Server, impl SessionServer, guard Guard) {
+func methodSessionInfo(impl SessionServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(SessionInfoID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -219,10 +219,10 @@ func registerSessionInfo(s *rpc.Server, impl SessionServer, guard Guard) {
 		}
 		return impl.Info(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerSessionRefresh(s *rpc.Server, impl SessionServer, guard Guard) {
+func methodSessionRefresh(impl SessionServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(SessionRefreshID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -235,7 +235,7 @@ func registerSessionRefresh(s *rpc.Server, impl SessionServer, guard Guard) {
 		}
 		return impl.Refresh(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
 // SessionClient calls the methods of Session. Its answers belong to the caller, except that
@@ -313,13 +313,13 @@ func (p PositionsHistoryPublisher) Send(key uint64, t *FixesT) error {
 
 // RegisterPositions has s answer the methods of Positions with impl. Call it before s serves.
 func RegisterPositions(s *rpc.Server, impl PositionsServer, guard Guard) {
-	registerPositionsLatest(s, impl, guard)
-	registerPositionsNear(s, impl, guard)
-	registerPositionsInBox(s, impl, guard)
-	registerPositionsHistory(s, impl, guard)
+	s.Handle(PositionsLatestID, methodPositionsLatest(impl, guard))
+	s.Handle(PositionsNearID, methodPositionsNear(impl, guard))
+	s.Handle(PositionsInBoxID, methodPositionsInBox(impl, guard))
+	s.Handle(PositionsHistoryID, methodPositionsHistory(impl, guard))
 }
 
-func registerPositionsLatest(s *rpc.Server, impl PositionsServer, guard Guard) {
+func methodPositionsLatest(impl PositionsServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(PositionsLatestID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -332,10 +332,10 @@ func registerPositionsLatest(s *rpc.Server, impl PositionsServer, guard Guard) {
 		}
 		return impl.Latest(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerPositionsNear(s *rpc.Server, impl PositionsServer, guard Guard) {
+func methodPositionsNear(impl PositionsServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(PositionsNearID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -348,10 +348,10 @@ func registerPositionsNear(s *rpc.Server, impl PositionsServer, guard Guard) {
 		}
 		return impl.Near(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerPositionsInBox(s *rpc.Server, impl PositionsServer, guard Guard) {
+func methodPositionsInBox(impl PositionsServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(PositionsInBoxID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -364,10 +364,10 @@ func registerPositionsInBox(s *rpc.Server, impl PositionsServer, guard Guard) {
 		}
 		return impl.InBox(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerPositionsHistory(s *rpc.Server, impl PositionsServer, guard Guard) {
+func methodPositionsHistory(impl PositionsServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(PositionsHistoryID)
 	m := info.method()
 	m.Stream = func(r *rpc.Request, s *rpc.Subscription) error {
@@ -380,7 +380,7 @@ func registerPositionsHistory(s *rpc.Server, impl PositionsServer, guard Guard) 
 		}
 		return impl.History(r, in, PositionsHistoryPublisher{s})
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
 // PositionsClient calls the methods of Positions. Its answers belong to the caller, except that
@@ -496,11 +496,11 @@ func (p WatchOpenPublisher) Send(key uint64, t *WatchFrameT) error {
 
 // RegisterWatch has s answer the methods of Watch with impl. Call it before s serves.
 func RegisterWatch(s *rpc.Server, impl WatchServer, guard Guard) {
-	registerWatchOpen(s, impl, guard)
-	registerWatchMove(s, impl, guard)
+	s.Handle(WatchOpenID, methodWatchOpen(impl, guard))
+	s.Handle(WatchMoveID, methodWatchMove(impl, guard))
 }
 
-func registerWatchOpen(s *rpc.Server, impl WatchServer, guard Guard) {
+func methodWatchOpen(impl WatchServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(WatchOpenID)
 	m := info.method()
 	m.Stream = func(r *rpc.Request, s *rpc.Subscription) error {
@@ -513,10 +513,10 @@ func registerWatchOpen(s *rpc.Server, impl WatchServer, guard Guard) {
 		}
 		return impl.Open(r, in, WatchOpenPublisher{s})
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerWatchMove(s *rpc.Server, impl WatchServer, guard Guard) {
+func methodWatchMove(impl WatchServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(WatchMoveID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -529,7 +529,7 @@ func registerWatchMove(s *rpc.Server, impl WatchServer, guard Guard) {
 		}
 		return impl.Move(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
 // WatchClient calls the methods of Watch. Its answers belong to the caller, except that
@@ -600,16 +600,16 @@ type DevicesServer interface {
 
 // RegisterDevices has s answer the methods of Devices with impl. Call it before s serves.
 func RegisterDevices(s *rpc.Server, impl DevicesServer, guard Guard) {
-	registerDevicesList(s, impl, guard)
-	registerDevicesShow(s, impl, guard)
-	registerDevicesEnroll(s, impl, guard)
-	registerDevicesRename(s, impl, guard)
-	registerDevicesRevoke(s, impl, guard)
-	registerDevicesRotate(s, impl, guard)
-	registerDevicesResetFloor(s, impl, guard)
+	s.Handle(DevicesListID, methodDevicesList(impl, guard))
+	s.Handle(DevicesShowID, methodDevicesShow(impl, guard))
+	s.Handle(DevicesEnrollID, methodDevicesEnroll(impl, guard))
+	s.Handle(DevicesRenameID, methodDevicesRename(impl, guard))
+	s.Handle(DevicesRevokeID, methodDevicesRevoke(impl, guard))
+	s.Handle(DevicesRotateID, methodDevicesRotate(impl, guard))
+	s.Handle(DevicesResetFloorID, methodDevicesResetFloor(impl, guard))
 }
 
-func registerDevicesList(s *rpc.Server, impl DevicesServer, guard Guard) {
+func methodDevicesList(impl DevicesServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(DevicesListID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -622,10 +622,10 @@ func registerDevicesList(s *rpc.Server, impl DevicesServer, guard Guard) {
 		}
 		return impl.List(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerDevicesShow(s *rpc.Server, impl DevicesServer, guard Guard) {
+func methodDevicesShow(impl DevicesServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(DevicesShowID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -638,10 +638,10 @@ func registerDevicesShow(s *rpc.Server, impl DevicesServer, guard Guard) {
 		}
 		return impl.Show(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerDevicesEnroll(s *rpc.Server, impl DevicesServer, guard Guard) {
+func methodDevicesEnroll(impl DevicesServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(DevicesEnrollID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -654,10 +654,10 @@ func registerDevicesEnroll(s *rpc.Server, impl DevicesServer, guard Guard) {
 		}
 		return impl.Enroll(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerDevicesRename(s *rpc.Server, impl DevicesServer, guard Guard) {
+func methodDevicesRename(impl DevicesServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(DevicesRenameID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -670,10 +670,10 @@ func registerDevicesRename(s *rpc.Server, impl DevicesServer, guard Guard) {
 		}
 		return impl.Rename(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerDevicesRevoke(s *rpc.Server, impl DevicesServer, guard Guard) {
+func methodDevicesRevoke(impl DevicesServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(DevicesRevokeID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -686,10 +686,10 @@ func registerDevicesRevoke(s *rpc.Server, impl DevicesServer, guard Guard) {
 		}
 		return impl.Revoke(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerDevicesRotate(s *rpc.Server, impl DevicesServer, guard Guard) {
+func methodDevicesRotate(impl DevicesServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(DevicesRotateID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -702,10 +702,10 @@ func registerDevicesRotate(s *rpc.Server, impl DevicesServer, guard Guard) {
 		}
 		return impl.Rotate(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerDevicesResetFloor(s *rpc.Server, impl DevicesServer, guard Guard) {
+func methodDevicesResetFloor(impl DevicesServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(DevicesResetFloorID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -718,7 +718,7 @@ func registerDevicesResetFloor(s *rpc.Server, impl DevicesServer, guard Guard) {
 		}
 		return impl.ResetFloor(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
 // DevicesClient calls the methods of Devices. Its answers belong to the caller, except that
@@ -846,12 +846,12 @@ type TokensServer interface {
 
 // RegisterTokens has s answer the methods of Tokens with impl. Call it before s serves.
 func RegisterTokens(s *rpc.Server, impl TokensServer, guard Guard) {
-	registerTokensList(s, impl, guard)
-	registerTokensCreate(s, impl, guard)
-	registerTokensRevoke(s, impl, guard)
+	s.Handle(TokensListID, methodTokensList(impl, guard))
+	s.Handle(TokensCreateID, methodTokensCreate(impl, guard))
+	s.Handle(TokensRevokeID, methodTokensRevoke(impl, guard))
 }
 
-func registerTokensList(s *rpc.Server, impl TokensServer, guard Guard) {
+func methodTokensList(impl TokensServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(TokensListID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -864,10 +864,10 @@ func registerTokensList(s *rpc.Server, impl TokensServer, guard Guard) {
 		}
 		return impl.List(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerTokensCreate(s *rpc.Server, impl TokensServer, guard Guard) {
+func methodTokensCreate(impl TokensServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(TokensCreateID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -880,10 +880,10 @@ func registerTokensCreate(s *rpc.Server, impl TokensServer, guard Guard) {
 		}
 		return impl.Create(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerTokensRevoke(s *rpc.Server, impl TokensServer, guard Guard) {
+func methodTokensRevoke(impl TokensServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(TokensRevokeID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -896,7 +896,7 @@ func registerTokensRevoke(s *rpc.Server, impl TokensServer, guard Guard) {
 		}
 		return impl.Revoke(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
 // TokensClient calls the methods of Tokens. Its answers belong to the caller, except that
@@ -964,10 +964,10 @@ type ReportKeyer interface {
 
 // RegisterPublish has s answer the methods of Publish with impl. Call it before s serves.
 func RegisterPublish(s *rpc.Server, impl PublishServer, guard Guard) {
-	registerPublishReport(s, impl, guard)
+	s.Handle(PublishReportID, methodPublishReport(impl, guard))
 }
 
-func registerPublishReport(s *rpc.Server, impl PublishServer, guard Guard) {
+func methodPublishReport(impl PublishServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(PublishReportID)
 	m := info.method()
 	keyer, _ := impl.(ReportKeyer)
@@ -991,7 +991,7 @@ func registerPublishReport(s *rpc.Server, impl PublishServer, guard Guard) {
 		}
 		return impl.Report(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
 // PublishClient calls the methods of Publish. Its answers belong to the caller, except that
@@ -1024,10 +1024,10 @@ type StatusServer interface {
 
 // RegisterStatus has s answer the methods of Status with impl. Call it before s serves.
 func RegisterStatus(s *rpc.Server, impl StatusServer, guard Guard) {
-	registerStatusGet(s, impl, guard)
+	s.Handle(StatusGetID, methodStatusGet(impl, guard))
 }
 
-func registerStatusGet(s *rpc.Server, impl StatusServer, guard Guard) {
+func methodStatusGet(impl StatusServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(StatusGetID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -1040,7 +1040,7 @@ func registerStatusGet(s *rpc.Server, impl StatusServer, guard Guard) {
 		}
 		return impl.Get(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
 // StatusClient calls the methods of Status. Its answers belong to the caller, except that
@@ -1105,16 +1105,16 @@ func (p ExampleSubPublisher) Send(key uint64, t *PublishedT) error {
 
 // RegisterExample has s answer the methods of Example with impl. Call it before s serves.
 func RegisterExample(s *rpc.Server, impl ExampleServer, guard Guard) {
-	registerExampleSum(s, impl, guard)
-	registerExampleSleep(s, impl, guard)
-	registerExampleAsyncSum(s, impl, guard)
-	registerExampleEcho(s, impl, guard)
-	registerExampleSub(s, impl, guard)
-	registerExamplePub(s, impl, guard)
-	registerExampleProduct(s, impl, guard)
+	s.Handle(ExampleSumID, methodExampleSum(impl, guard))
+	s.Handle(ExampleSleepID, methodExampleSleep(impl, guard))
+	s.Handle(ExampleAsyncSumID, methodExampleAsyncSum(impl, guard))
+	s.Handle(ExampleEchoID, methodExampleEcho(impl, guard))
+	s.Handle(ExampleSubID, methodExampleSub(impl, guard))
+	s.Handle(ExamplePubID, methodExamplePub(impl, guard))
+	s.Handle(ExampleProductID, methodExampleProduct(impl, guard))
 }
 
-func registerExampleSum(s *rpc.Server, impl ExampleServer, guard Guard) {
+func methodExampleSum(impl ExampleServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(ExampleSumID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -1127,10 +1127,10 @@ func registerExampleSum(s *rpc.Server, impl ExampleServer, guard Guard) {
 		}
 		return impl.Sum(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerExampleSleep(s *rpc.Server, impl ExampleServer, guard Guard) {
+func methodExampleSleep(impl ExampleServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(ExampleSleepID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -1143,10 +1143,10 @@ func registerExampleSleep(s *rpc.Server, impl ExampleServer, guard Guard) {
 		}
 		return impl.Sleep(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerExampleAsyncSum(s *rpc.Server, impl ExampleServer, guard Guard) {
+func methodExampleAsyncSum(impl ExampleServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(ExampleAsyncSumID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -1159,10 +1159,10 @@ func registerExampleAsyncSum(s *rpc.Server, impl ExampleServer, guard Guard) {
 		}
 		return impl.AsyncSum(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerExampleEcho(s *rpc.Server, impl ExampleServer, guard Guard) {
+func methodExampleEcho(impl ExampleServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(ExampleEchoID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -1175,10 +1175,10 @@ func registerExampleEcho(s *rpc.Server, impl ExampleServer, guard Guard) {
 		}
 		return impl.Echo(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerExampleSub(s *rpc.Server, impl ExampleServer, guard Guard) {
+func methodExampleSub(impl ExampleServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(ExampleSubID)
 	m := info.method()
 	m.Stream = func(r *rpc.Request, s *rpc.Subscription) error {
@@ -1191,10 +1191,10 @@ func registerExampleSub(s *rpc.Server, impl ExampleServer, guard Guard) {
 		}
 		return impl.Sub(r, in, ExampleSubPublisher{s})
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerExamplePub(s *rpc.Server, impl ExampleServer, guard Guard) {
+func methodExamplePub(impl ExampleServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(ExamplePubID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -1207,10 +1207,10 @@ func registerExamplePub(s *rpc.Server, impl ExampleServer, guard Guard) {
 		}
 		return impl.Pub(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
-func registerExampleProduct(s *rpc.Server, impl ExampleServer, guard Guard) {
+func methodExampleProduct(impl ExampleServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(ExampleProductID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -1223,7 +1223,7 @@ func registerExampleProduct(s *rpc.Server, impl ExampleServer, guard Guard) {
 		}
 		return impl.Product(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
 // ExampleClient calls the methods of Example. Its answers belong to the caller, except that
@@ -1361,10 +1361,10 @@ type OwnersServer interface {
 
 // RegisterOwners has s answer the methods of Owners with impl. Call it before s serves.
 func RegisterOwners(s *rpc.Server, impl OwnersServer, guard Guard) {
-	registerOwnersList(s, impl, guard)
+	s.Handle(OwnersListID, methodOwnersList(impl, guard))
 }
 
-func registerOwnersList(s *rpc.Server, impl OwnersServer, guard Guard) {
+func methodOwnersList(impl OwnersServer, guard Guard) rpc.Method {
 	info, _ := MethodOf(OwnersListID)
 	m := info.method()
 	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
@@ -1377,7 +1377,7 @@ func registerOwnersList(s *rpc.Server, impl OwnersServer, guard Guard) {
 		}
 		return impl.List(r, in, out)
 	}
-	s.Handle(info.ID, m)
+	return m
 }
 
 // OwnersClient calls the methods of Owners. Its answers belong to the caller, except that
