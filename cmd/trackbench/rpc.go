@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tracker/pkg/client"
 	"tracker/pkg/load"
 	"tracker/pkg/load/rpcload"
 	"tracker/pkg/track"
@@ -178,7 +179,9 @@ func (f *rpcFlags) startOwn(ctx context.Context, cfg *rpcload.Config) (*site, er
 	if !f.unpinned {
 		s.seats = load.FindSeats()
 	}
-	if s.own, err = rpcload.StartOwn(ctx, s.seats, path); err != nil {
+	if s.own, err = rpcload.StartOwn(ctx, s.seats, path); ctx.Err() != nil {
+		return nil, errors.Join(context.Canceled, s.close())
+	} else if err != nil {
 		return nil, fail(exitUnreachable, "--trackerd says which one to start", "%w", err)
 	}
 	if err := s.seats.Sit(ctx); err != nil {
@@ -315,6 +318,8 @@ func rpcFailure(err error) error {
 	switch {
 	case errors.Is(err, track.ErrDenied):
 		return fail(exitDenied, "pass a token by --token, --token-file or TRACK_TOKEN; the first start of trackerd writes admin.token in its data directory", "%w", err)
+	case errors.Is(err, client.ErrUntrusted):
+		return fail(exitUnreachable, "--fingerprint or --ca says which certificate to expect", "%w", err)
 	case errors.Is(err, track.ErrNotFound):
 		return fail(exitIncorrect, "the server is older than its example service, or is no trackerd", "%w", err)
 	}

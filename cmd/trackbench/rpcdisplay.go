@@ -83,6 +83,10 @@ func (d *rpcDisplay) result(r *load.Result, o *rpcload.Outcome, cfg *rpcload.Con
 		server = fmt.Sprintf("%s a call, %d MB", side(o.ServerCPU, o.Took, per), o.RSSBusy>>20)
 	}
 	fmt.Fprintf(w, "  server     %s\n", server)
+	if o.RSSBefore > 0 && cfg.Conns > 1 {
+		each := func(rss int64) float64 { return float64(rss-o.RSSBefore) / float64(cfg.Conns) / 1024 }
+		fmt.Fprintf(w, "             %.1f KiB a connection before the load, %.1f KiB after it\n", each(o.RSSIdle), each(o.RSSBusy))
+	}
 	fmt.Fprintf(w, "  client     %s a call\n", side(o.ClientCPU, o.Took, o.ClientCPU/time.Duration(max(1, o.Answered))))
 	printWarnings(w, r.Verdict.Warnings)
 	return nil

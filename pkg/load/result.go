@@ -111,6 +111,9 @@ type Resources struct {
 type ServerUsage struct {
 	CPUSeconds float64 `json:"cpu_s"`
 	RSS        int64   `json:"rss"`
+	// Before the first connection, and when all were open and none was used.
+	RSSBefore int64 `json:"rss_before,omitempty"`
+	RSSIdle   int64 `json:"rss_idle,omitempty"`
 }
 
 // Calibration is what the measuring instrument itself can do.

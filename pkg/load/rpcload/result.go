@@ -48,7 +48,7 @@ func (o *Outcome) resources(r *load.Result) {
 	r.Resources.Client = load.ClientUsage{CPUSeconds: o.ClientCPU.Seconds()}
 	r.Rates["client_cpu_ns_per_call"] = float64(o.ClientCPU) / calls
 	if o.ServerKnown {
-		r.Resources.Server = &load.ServerUsage{CPUSeconds: o.ServerCPU.Seconds(), RSS: o.RSSBusy}
+		r.Resources.Server = &load.ServerUsage{CPUSeconds: o.ServerCPU.Seconds(), RSS: o.RSSBusy, RSSBefore: o.RSSBefore, RSSIdle: o.RSSIdle}
 		r.Rates["server_cpu_ns_per_call"] = float64(o.ServerCPU) / calls
 	}
 }

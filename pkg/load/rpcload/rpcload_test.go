@@ -2,9 +2,11 @@ package rpcload
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -396,5 +398,58 @@ func BenchmarkClient(b *testing.B) {
 	}
 	if l.wrong > 0 {
 		b.Fatal(l.faults)
+	}
+}
+
+// Programs read results: what they find by name today they must find tomorrow.
+func TestAResultKeepsItsNames(t *testing.T) {
+	cfg := short(honest(t, rpc.Config{}), func(c *Config) {
+		c.Rate, c.Method, c.Share = load.Constant(5000), Sleep, 0.5
+		c.Server, c.Interval = &load.Process{PID: os.Getpid()}, 10*time.Millisecond
+	})
+	if err := cfg.Check(); err != nil {
+		t.Fatal(err)
+	}
+	r := mustRun(t, cfg).Result("1.2.3", &cfg, load.Env{}, true)
+	b, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all any
+	if err := json.Unmarshal(b, &all); err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]bool{}
+	collect(names, "", all)
+	for _, want := range strings.Fields(`schema id tool.version tool.go started duration_ns partial env.cores
+		scenario.name scenario.loop scenario.args.method scenario.args.conns scenario.args.depth scenario.args.duration
+		scenario.args.warmup scenario.args.sleep scenario.args.sleep_share
+		counts.planned counts.sent counts.accepted counts.lost counts.errors counts.answers.right counts.answers.wrong
+		counts.answers.refused counts.answers.lost counts.answers.doubled counts.answers.unknown
+		rates.answered_per_s rates.offered_per_s rates.client_cpu_ns_per_call
+		latency.response.n latency.response.max latency.response.p.50 latency.response.p.90 latency.response.p.99
+		latency.response.p.99.9 latency.response.hdr_v2 latency.sleeping.n latency.service.n
+		intervals.sent intervals.received resources.client.cpu_s verdict.validity verdict.warnings.id`) {
+		if !names[want] {
+			t.Errorf("%s is missing in %s", want, b)
+		}
+	}
+	if r.Schema != "trackbench.result/1" || r.Scenario.Name != "rpc" || r.Scenario.Loop != "open" {
+		t.Error(r.Schema, r.Scenario)
+	}
+}
+
+// collect lists the names of all members.
+func collect(names map[string]bool, at string, v any) {
+	names[strings.TrimPrefix(at, ".")] = true
+	switch v := v.(type) {
+	case map[string]any:
+		for k, m := range v {
+			collect(names, at+"."+k, m)
+		}
+	case []any:
+		for _, m := range v {
+			collect(names, at, m)
+		}
 	}
 }
