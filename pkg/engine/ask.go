@@ -24,6 +24,13 @@ const (
 	NearDistance geo.Meters = 5000
 )
 
+// Watches that a connection may begin or move at once, and in a second over time;
+// beyond that a door lets it wait. Each may cost a walk over everything that is live.
+const (
+	AskBurst  = 64
+	AskPerSec = 20
+)
+
 // Limit is how many somebody gets who asked for n, nil being for no number.
 func Limit(n *int, def, most int) (int, error) {
 	if n == nil {

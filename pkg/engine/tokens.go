@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -96,16 +97,27 @@ func (e *Engine) Alive(who *Identity) bool {
 	if who.Role != RoleDevice {
 		return e.TokenAlive(who.Token)
 	}
-	s, known := e.Session(who.Cred)
-	return known && s.Device == who.Device
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	i, known := e.reg.credAt(who.Cred)
+	if !known {
+		return false
+	}
+	c := e.reg.creds.at(i)
+	d := e.reg.devices.at(c.device)
+	return d.id == who.Device && d.revoked == 0 && (c.expires == 0 || int64(c.expires) > e.now().Unix())
 }
 
 // TokenAlive tells whether a token that let somebody in still would.
 func (e *Engine) TokenAlive(id string) bool {
+	n, err := strconv.ParseUint(id, 16, 64)
+	if err != nil {
+		return false
+	}
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	for _, t := range e.tokens {
-		if tokenID(t) == id {
+		if t.ID == n {
 			return !e.expired(t)
 		}
 	}

@@ -10,8 +10,11 @@ import (
 	"tracker/pkg/wire/trk"
 )
 
-// tokenEnded is the cause that ends a connection whose token, or device, has ended.
-var tokenEnded = &rpc.Error{Status: rpc.Unauthenticated, Reason: "unauthenticated", Message: "the token expired or was revoked"}
+// Causes that end a connection whose identity has ended.
+var (
+	tokenEnded  = &rpc.Error{Status: rpc.Unauthenticated, Reason: "unauthenticated", Message: "the token expired or was revoked"}
+	deviceEnded = &rpc.Error{Status: rpc.Unauthenticated, Reason: "unauthenticated", Message: "the device was revoked, or its key is over"}
+)
 
 // failures is the one table that turns errors of the house into statuses; the first row
 // that fits counts. The reasons are the codes of the JSON door. What is not in it is

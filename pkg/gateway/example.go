@@ -17,7 +17,6 @@ var _ trk.ExampleServer = example{}
 
 const (
 	maxSleep     = 1000    // ms
-	shortSleep   = 20      // ms that are slept without an ear for the caller
 	maxEcho      = 1 << 20 // bytes
 	maxTopic     = 64      // bytes of a name
 	maxTopics    = 4096
@@ -42,23 +41,6 @@ func (example) Sleep(r *rpc.Request, in trk.SleepReq, out []byte) ([]byte, error
 		return nil, err
 	}
 	return trk.AppendSumRsp(out, &trk.SumRspT{Sum: in.A() + in.B()}), nil
-}
-
-// sleep ends early with the request, unless it is so short that making the context would
-// cost more than it saves.
-func sleep(r *rpc.Request, d time.Duration) error {
-	if d <= shortSleep*time.Millisecond {
-		time.Sleep(d)
-		return nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-r.Context().Done():
-		return r.Context().Err()
-	}
 }
 
 func (example) Echo(_ *rpc.Request, in trk.EchoReq, out []byte) ([]byte, error) {

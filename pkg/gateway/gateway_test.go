@@ -150,7 +150,7 @@ func bearer(token string) rpc.Hello {
 
 // proof is the HELLO of a device.
 func proof(e *seal.Enrolment, at time.Time) rpc.Hello {
-	return rpc.Hello{AuthKind: rpc.AuthDeviceKey, Auth: seal.AppendProof(nil, &e.Root, e.Device, at), Client: "test"}
+	return rpc.Hello{AuthKind: rpc.AuthDeviceKey, Auth: e.AppendProof(nil, at), Client: "test"}
 }
 
 func (h *house) raw() net.Conn {
@@ -301,6 +301,29 @@ func TestProofIsGoodOnce(t *testing.T) {
 	_, err := h.knock(hello, 0)
 	wantStatus(t, "again", err, rpc.Unauthenticated)
 	h.dial(proof(&van, time.Now())) // another one is
+}
+
+// A device whose id changes with the time never shows the one in its QR code.
+func TestDeviceThatHidesProvesItselfByItsIDOfTheDay(t *testing.T) {
+	h := newHouse(t, nil)
+	done, err := h.engine.Enroll(context.Background(), []engine.NewDevice{{Name: "shy", Flags: seal.RotatingIDs}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shy := done[0].Enrolment
+	c := servicesOf(h.dial(proof(&shy, time.Now())))
+	h.gate.sweepOnce()
+	info := must(c.session.Info(within(t), &trk.EmptyT{}))(t)
+	if string(info.Id()) != shy.Device.String() {
+		t.Errorf("I am %s", info.Id())
+	}
+	ack := must(c.publish.Report(within(t), &trk.ReportReqT{Fixes: []*trk.FixT{nowFix(0, 1, 2)}}))(t)
+	if string(ack.Device()) != shy.Device.String() {
+		t.Errorf("filed under %s", ack.Device())
+	}
+	shown := rpc.Hello{AuthKind: rpc.AuthDeviceKey, Auth: seal.AppendProof(nil, &shy.Root, shy.Device, time.Now())}
+	_, err = h.knock(shown, 0)
+	wantStatus(t, "the id of the QR code", err, rpc.Unauthenticated)
 }
 
 func TestDeviceCannotFillTheMemoryOfProofs(t *testing.T) {

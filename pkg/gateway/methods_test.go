@@ -255,7 +255,7 @@ func TestPlacesThatAreNotOnTheGlobeAreRefused(t *testing.T) {
 func TestHistoryComesWholeInOrderAndInPages(t *testing.T) {
 	h := newHouse(t, nil)
 	van := h.enroll("van")[0].Device
-	const n = historyPage + historyEvent + 7
+	const n = 2*historyPage + historyEvent + 7
 	var fixes []track.Fix
 	for i := range n {
 		fixes = append(fixes, fixAt(van, i, 50+float64(i)/1e4, 10))

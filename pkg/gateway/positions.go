@@ -105,7 +105,7 @@ func box(b *trk.Box) (geo.Box, error) {
 }
 
 const (
-	historyPage  = 2000 // fixes that the store gives in one go
+	historyPage  = 1000 // fixes that the store gives in one go
 	historyEvent = 500  // and that travel together
 	historyTime  = 30 * time.Second
 )

@@ -87,3 +87,23 @@ func limit(n uint32) *int {
 	v := int(min(n, math.MaxInt32))
 	return &v
 }
+
+// shortSleep is slept without an ear for the caller: making the context would cost more
+// than it saves.
+const shortSleep = 20 * time.Millisecond
+
+// sleep ends early with the request, unless it is short.
+func sleep(r *rpc.Request, d time.Duration) error {
+	if d <= shortSleep {
+		time.Sleep(d)
+		return nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-r.Context().Done():
+		return r.Context().Err()
+	}
+}

@@ -22,7 +22,8 @@ type session struct {
 
 	mu      sync.Mutex // guards what follows
 	watches map[uint32]*hub.Viewer
-	last    uint32 // number of the newest watch
+	last    uint32    // number of the newest watch
+	turn    time.Time // when all watches that were asked for have had theirs, see reserve
 }
 
 // sessionKey is where the context of a connection has its session.
@@ -158,7 +159,15 @@ func (g *Gateway) sweepOnce() {
 			alive[*who] = ok
 		}
 		if !ok && s.who.Load() == who { // not refreshed meanwhile
-			s.end(tokenEnded)
+			s.end(endOf(who))
 		}
 	}
+}
+
+// endOf is why a connection ends with its identity.
+func endOf(who *engine.Identity) *rpc.Error {
+	if who.Role == engine.RoleDevice {
+		return deviceEnded
+	}
+	return tokenEnded
 }

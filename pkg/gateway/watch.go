@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"math"
+	"time"
 
 	"tracker/pkg/engine"
 	"tracker/pkg/hub"
@@ -35,6 +36,9 @@ func (g watch) Open(r *rpc.Request, in trk.WatchReq, p trk.WatchOpenPublisher) e
 		return err
 	}
 	s := sessionOf(r)
+	if err := s.pace(r); err != nil {
+		return err
+	}
 	number, viewer, err := s.openWatch(q, o)
 	if err != nil {
 		return err
@@ -82,7 +86,11 @@ func (g watch) Move(r *rpc.Request, in trk.MoveReq, out []byte) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
-	viewer, ok := sessionOf(r).watch(in.Watch())
+	s := sessionOf(r)
+	if err := s.pace(r); err != nil {
+		return nil, err
+	}
+	viewer, ok := s.watch(in.Watch())
 	if !ok {
 		return nil, fmt.Errorf("watch %d: %w", in.Watch(), track.ErrNotFound)
 	}
@@ -134,6 +142,27 @@ func resumption(in *trk.WatchReq) (epoch, seq uint64, err error) {
 	}
 	epoch, err = engine.StreamEpoch(string(in.ResumeEpoch()))
 	return epoch, uint64(at), err
+}
+
+// pace lets a request wait for its turn, when its connection asks for views faster than
+// it may.
+func (s *session) pace(r *rpc.Request) error {
+	if wait := s.reserve(s.g.cfg.Now()); wait > 0 {
+		return sleep(r, wait)
+	}
+	return nil
+}
+
+// reserve takes the next turn of the connection and tells how far off it is.
+func (s *session) reserve(now time.Time) time.Duration {
+	const each = time.Second / engine.AskPerSec
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.turn.Before(now) {
+		s.turn = now
+	}
+	s.turn = s.turn.Add(each)
+	return s.turn.Sub(now) - engine.AskBurst*each
 }
 
 // openWatch adds a watch, if the connection may have one more.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"tracker/pkg/engine"
 	"tracker/pkg/hub"
 	"tracker/pkg/rpc"
 	"tracker/pkg/track"
@@ -427,4 +428,23 @@ func TestClosedWatchLeavesTheHub(t *testing.T) {
 		}
 	}
 	eventually(t, "the viewer is gone", func() bool { return h.engine.Status().Hub.Viewers == 0 })
+}
+
+func TestWhoAsksForManyViewsWaitsForItsTurn(t *testing.T) {
+	var s session
+	now := time.Unix(1_700_000_000, 0)
+	for i := range engine.AskBurst {
+		if wait := s.reserve(now); wait > 0 {
+			t.Fatalf("number %d of the burst waits %v", i, wait)
+		}
+	}
+	const each = time.Second / engine.AskPerSec
+	for i := range 3 {
+		if wait := s.reserve(now); wait != time.Duration(i+1)*each {
+			t.Errorf("number %d beyond it waits %v", i, wait)
+		}
+	}
+	if wait := s.reserve(now.Add(time.Minute)); wait > 0 {
+		t.Errorf("a minute later: %v", wait)
+	}
 }

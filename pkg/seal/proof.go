@@ -38,8 +38,18 @@ type Proof struct {
 	Nonce  [16]byte
 }
 
-// AppendProof appends a proof of the holder of root, made at that time. Each is good
-// for one connection.
+// AppendProof appends a proof of the device that the enrolment is of, under the id that
+// its datagrams of that time would carry. Each is good for one connection.
+func (e *Enrolment) AppendProof(dst []byte, at time.Time) []byte {
+	wire := e.Device
+	if e.Flags&RotatingIDs != 0 {
+		wire = RotatingID(&e.Root, uint32(at.Unix())>>windowBits)
+	}
+	return AppendProof(dst, &e.Root, wire, at)
+}
+
+// AppendProof appends a proof of the holder of root, made at that time, under that wire
+// id. Each is good for one connection.
 func AppendProof(dst []byte, root *Root, wire track.DeviceID, at time.Time) []byte {
 	p := Proof{Device: wire, Time: uint32(at.Unix())}
 	_, _ = rand.Read(p.Nonce[:]) // never fails

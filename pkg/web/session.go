@@ -254,17 +254,10 @@ type ask struct {
 
 type resumption struct{ epoch, seq uint64 }
 
-// Requests a client may make at once and over time; beyond that it is read more
-// slowly. Each may cost a walk over everything that is live.
-const (
-	askBurst  = 64
-	askPerSec = 20
-)
-
 // read takes messages until the client closes or the line breaks. After the session
 // ended it goes on for a moment, for the client's close.
 func (s *session) read() {
-	budget, last := float64(askBurst), time.Now()
+	budget, last := float64(engine.AskBurst), time.Now()
 	for {
 		op, payload, err := s.in.next()
 		if err != nil {
@@ -281,10 +274,10 @@ func (s *session) read() {
 		if !ok || s.ctx.Err() != nil {
 			continue
 		}
-		budget = min(budget+now.Sub(last).Seconds()*askPerSec, askBurst) - 1
+		budget = min(budget+now.Sub(last).Seconds()*engine.AskPerSec, engine.AskBurst) - 1
 		last = now
 		if budget < 0 {
-			s.pause(time.Second / askPerSec)
+			s.pause(time.Second / engine.AskPerSec)
 		}
 		select {
 		case s.asks <- a:

@@ -608,17 +608,17 @@ func TestFramesReachViewersThroughTLS(t *testing.T) {
 func TestFloodOfRequestsIsReadSlowly(t *testing.T) {
 	h := newHouse(t, nil)
 	p := h.dialPeer(h.viewer, "", "")
-	flood := bytes.Repeat(clientFrame(ws.OpText, true, []byte(`{"op":"ping"}`)), askBurst+20)
+	flood := bytes.Repeat(clientFrame(ws.OpText, true, []byte(`{"op":"ping"}`)), engine.AskBurst+20)
 	began := time.Now()
 	if _, err := p.c.Write(flood); err != nil {
 		t.Fatal(err)
 	}
-	for range askBurst + 20 {
+	for range engine.AskBurst + 20 {
 		if m := p.next(); m.Type != "pong" {
 			t.Fatalf("got %+v", m)
 		}
 	}
-	if took := time.Since(began); took < 10*time.Second/askPerSec {
-		t.Errorf("%d requests took %v", askBurst+20, took)
+	if took := time.Since(began); took < 10*time.Second/engine.AskPerSec {
+		t.Errorf("%d requests took %v", engine.AskBurst+20, took)
 	}
 }
