@@ -29,7 +29,8 @@ type Table struct {
 	WarmupNS   int64             `json:"warmup_ns"`
 	DurationNS int64             `json:"duration_ns"` // of one work in one round
 	Seats      string            `json:"seats"`
-	Peers      map[string]string `json:"peers"` // their versions, or why they are not there
+	Peers      map[string]string `json:"peers"`            // their versions
+	Absent     map[string]string `json:"absent,omitempty"` // why others are not there
 	Env        load.Env          `json:"env"`
 	Rows       []*Row            `json:"rows"`
 }
@@ -149,7 +150,7 @@ func (b *bench) start(ctx context.Context) (err error) {
 	}
 	b.redis, err = StartRedis(ctx, b.cfg.Seats)
 	if errors.Is(err, ErrNoRedis) {
-		b.table.Peers["redis"] = err.Error()
+		b.table.Absent = map[string]string{"redis": err.Error()}
 		return nil
 	}
 	if err == nil {

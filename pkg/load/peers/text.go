@@ -64,7 +64,11 @@ func (t *Table) printHead(w io.Writer) {
 		partial = "  PARTIAL: interrupted"
 	}
 	fmt.Fprintf(w, "rounds   %d of %d ms each, after %d ms of warm-up%s\n", t.Rounds, t.DurationNS/1e6, t.WarmupNS/1e6, partial)
-	fmt.Fprintf(w, "peers    grpc-go %s, one connection; Redis %s\n\n", t.Peers["grpc-go"], t.Peers["redis"])
+	redis := "Redis " + t.Peers["redis"]
+	if why, absent := t.Absent["redis"]; absent {
+		redis = "no Redis: " + why
+	}
+	fmt.Fprintf(w, "peers    grpc-go %s, one connection; %s\n\n", t.Peers["grpc-go"], redis)
 }
 
 // told leaves out what a system does not tell.

@@ -210,7 +210,7 @@ func TestEachLieIsFound(t *testing.T) {
 						c.Rate = load.Constant(20_000)
 					}
 					if name == "lost" {
-						c.Drain = 100 * time.Millisecond
+						c.Drain = time.Second
 					}
 				})
 				o := mustRun(t, cfg)
