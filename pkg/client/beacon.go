@@ -24,7 +24,8 @@ type BeaconConfig struct {
 	// Clock is as in seal.SenderConfig.
 	Clock func() (now time.Time, trusted bool)
 	// Acks asks the server for an ack from time to time, and sends again what the ack
-	// shows to be missing. Off: the device never listens.
+	// shows to be missing. When it goes quiet before an ack has spoken of everything, a
+	// heartbeat asks for one more. Off: the device never listens.
 	Acks bool
 	// OnAck is told of every ack that verified, from the goroutine of Run.
 	OnAck func(seal.Ack)
@@ -74,6 +75,8 @@ type Beacon struct {
 	lastSend time.Time
 	lastAsk  time.Time
 	asked    int       // acks asked for since one came
+	probes   int       // heartbeats among them
+	newest   int64     // time of the newest fix that was sent
 	paid     time.Time // until when what was sent is paid for, by the server's account
 	holdOff  time.Time // the server asked for silence until then
 }
@@ -85,6 +88,7 @@ type sent struct {
 	fixes  []track.Fix
 	at     time.Time
 	repeat int
+	lost   bool // an ack did not show it: it is due again
 }
 
 // The limits that a server sets each device, and what the beacon makes of them.
@@ -93,10 +97,13 @@ const (
 	fixCost      = time.Second / 50 // fifty a second
 	minGap       = datagramCost
 	askEvery     = time.Second // no server answers more often
-	repeatAfter  = 2 * time.Second
-	maxRepeats   = 3
-	deafAfter    = 8  // acks that did not come: then the line is taken for one-way
-	maxUnacked   = 16 // what the bitmap of one ack covers
+	askSlack     = 100 * time.Millisecond
+	answerTime   = 2 * time.Second         // after which an ack does not come any more
+	quietTime    = 1500 * time.Millisecond // after which no report asks for one by itself
+	maxRepeats   = 3                       // of a datagram, and heartbeats in vain
+	beatStep     = 4                       // milliseconds, the finest that a datagram can say
+	deafAfter    = 8                       // acks that did not come: then the line is taken for one-way
+	maxUnacked   = 16                      // what the bitmap of one ack covers
 	rateHoldOff  = 2 * time.Second
 	retryAfter   = 2 * time.Second // after the socket failed
 )
@@ -259,24 +266,32 @@ func listen(conn net.Conn, acks chan<- []byte) {
 func (b *Beacon) step(conn net.Conn) (time.Duration, error) {
 	const long = time.Hour
 	now := time.Now()
-	if at := b.mayRepeat(now); !at.After(now) {
-		return 0, b.repeat(conn, now)
-	}
-	next := long
-	if len(b.unacked) > 0 {
-		next = max(0, b.mayRepeat(now).Sub(now))
-	}
-	if b.Stats().Queued == 0 {
+	queued, lost := b.Stats().Queued > 0, b.lost()
+	if !queued && len(b.unacked) == 0 {
 		b.settle()
-		return next, nil
+		return long, nil
 	}
 	if wait := b.maySend().Sub(now); wait > 0 {
-		return min(next, wait), nil
+		return wait, nil
 	}
-	err := b.sendNewest(conn, now)
+	if lost >= 0 {
+		return 0, b.repeat(conn, now, lost)
+	}
+	if !queued {
+		b.settle()
+		if wait := b.mayProbe().Sub(now); wait > 0 {
+			return wait, nil
+		}
+		return soon(b.probe(conn, now))
+	}
+	return soon(b.sendNewest(conn, now))
+}
+
+// soon turns an error that time mends into time.
+func soon(err error) (time.Duration, error) {
 	var soon *seal.TooSoonError
 	if errors.As(err, &soon) {
-		return min(next, soon.Wait), nil
+		return soon.Wait, nil
 	}
 	return 0, err
 }
@@ -330,6 +345,7 @@ func (b *Beacon) sendNewest(conn net.Conn, now time.Time) error {
 		b.lastAsk = now
 		b.asked++
 	}
+	b.newest = max(b.newest, fixes[0].Time)
 	b.count(func(s *BeaconStats) { s.Datagrams++; s.Fixes += uint64(n) })
 	if b.cfg.Acks && b.asked <= deafAfter {
 		b.remember(sent{pkt: pkt, head: head, fixes: slices.Clone(fixes[:n]), at: now})
@@ -390,36 +406,78 @@ func (b *Beacon) remember(s sent) {
 	b.count(func(s *BeaconStats) { s.Unacked = len(b.unacked) })
 }
 
-// mayRepeat is when the oldest datagram without an ack is due again.
-func (b *Beacon) mayRepeat(now time.Time) time.Time {
-	if len(b.unacked) == 0 {
-		return now.Add(time.Hour)
-	}
-	s := &b.unacked[0]
-	return s.at.Add(repeatAfter)
+// lost finds a datagram that has to be sent again; -1: there is none.
+func (b *Beacon) lost() int {
+	return slices.IndexFunc(b.unacked, func(s sent) bool { return s.lost })
 }
 
-// repeat sends the oldest datagram without an ack again, byte for byte: if the server
-// had it, its replay window drops the copy. On a line that carries nothing back, it
-// gives up soon.
-func (b *Beacon) repeat(conn net.Conn, now time.Time) error {
-	s := b.unacked[0]
-	b.unacked = slices.Delete(b.unacked, 0, 1)
+// repeat sends a datagram again, byte for byte: if the server had it after all, its
+// replay window drops the copy.
+func (b *Beacon) repeat(conn net.Conn, now time.Time, i int) error {
+	s := b.unacked[i]
+	b.unacked = slices.Delete(b.unacked, i, i+1)
 	if s.repeat == maxRepeats {
-		b.count(func(st *BeaconStats) { st.Unacked = len(b.unacked) })
+		b.settle()
 		return nil
 	}
 	s.repeat++
-	s.at = now
+	s.at, s.lost = now, false
 	b.unacked = append(b.unacked, s)
 	b.lastSend = now
 	b.charge(now, len(s.fixes))
 	b.count(func(st *BeaconStats) { st.Repeated++; st.Datagrams++ })
-	if _, err := conn.Write(s.pkt); err != nil {
-		b.count(func(st *BeaconStats) { st.Failed++ })
+	return b.write(conn, s.pkt)
+}
+
+func (b *Beacon) write(conn net.Conn, pkt []byte) error {
+	if _, err := conn.Write(pkt); err != nil {
+		b.count(func(s *BeaconStats) { s.Failed++ })
 		return &socketError{err}
 	}
 	return nil
+}
+
+// mayProbe is when to ask once more about what no ack has spoken of: a report sent
+// after the last question was never asked about, and no answer comes to one asked too
+// soon. A device that goes on reporting asks with its reports.
+func (b *Beacon) mayProbe() time.Time {
+	at := b.lastAsk.Add(answerTime)
+	for i := range b.unacked {
+		if b.unacked[i].at.After(b.lastAsk) {
+			at = b.lastAsk.Add(askEvery + askSlack)
+		}
+	}
+	if quiet := b.lastSend.Add(quietTime); quiet.After(at) {
+		return quiet
+	}
+	return at
+}
+
+// probe sends a heartbeat for the sake of its ack, whose bitmap tells what of the rest
+// arrived. On a line that carries nothing back, it gives up soon.
+func (b *Beacon) probe(conn net.Conn, now time.Time) error {
+	if b.probes == maxRepeats || b.asked > deafAfter {
+		b.unacked = b.unacked[:0]
+		b.settle()
+		return nil
+	}
+	// A moment behind the newest fix: later than now, perhaps, by the device's clock,
+	// but never later than the fix that comes next.
+	body, err := b.pack.encode([]track.Fix{{Time: b.newest + beatStep}}, 0, true)
+	if err != nil {
+		return err
+	}
+	pkt, _, err := b.sender.Seal(nil, body)
+	if err != nil {
+		return err
+	}
+	b.newest += beatStep
+	b.lastSend, b.lastAsk = now, now
+	b.charge(now, 1)
+	b.asked++
+	b.probes++
+	b.count(func(st *BeaconStats) { st.Datagrams++ })
+	return b.write(conn, pkt)
 }
 
 // acked takes an ack, if it is one.
@@ -428,7 +486,7 @@ func (b *Beacon) acked(pkt []byte) {
 	if err != nil {
 		return
 	}
-	b.asked = 0
+	b.asked, b.probes = 0, 0
 	b.count(func(s *BeaconStats) { s.Acks++ })
 	switch a.Status {
 	case seal.AckEpochOld:
@@ -439,11 +497,27 @@ func (b *Beacon) acked(pkt []byte) {
 		b.refuse(func(s *sent) bool { return s.head == head })
 	default:
 		b.unacked = slices.DeleteFunc(b.unacked, func(s sent) bool { return arrived(s.head, head, a) })
+		for i := range b.unacked {
+			s := &b.unacked[i]
+			s.lost = s.lost || s.at.Before(b.lastAsk) && b.missed(s, head, a)
+		}
 	}
 	b.count(func(s *BeaconStats) { s.Unacked = len(b.unacked) })
 	if b.cfg.OnAck != nil {
 		b.cfg.OnAck(a)
 	}
+}
+
+// missed tells whether an ack shows that an earlier report did not arrive. One that lies
+// too far back for any ack is sent a last time.
+func (b *Beacon) missed(s *sent, head seal.Header, a seal.Ack) bool {
+	if s.head.Epoch != head.Epoch || s.head.Device != head.Device || s.head.PID >= head.PID {
+		return false
+	}
+	if a.Max-s.head.PID >= maxUnacked {
+		s.repeat = max(s.repeat, maxRepeats-1)
+	}
+	return true
 }
 
 // refuse queues again what the server did not take. Another packet id is right here:

@@ -118,14 +118,66 @@ func TestBeaconSendsAgainWhatAnAckMisses(t *testing.T) {
 	b.Send(testFix(1))
 	flush(t, b)
 	fixes, _ := s.await(2)
-	if len(fixes) != 2 {
-		t.Errorf("got %d fixes, want 2, each once", len(fixes))
+	if n := places(fixes); n != 2 {
+		t.Errorf("got %d fixes, want 2, each once", n)
 	}
 	if st := b.Stats(); st.Repeated != 1 || st.Acks == 0 || st.Unacked != 0 {
 		t.Errorf("got %+v", st)
 	}
 	if a := <-acks; a.Status != seal.AckOK {
 		t.Errorf("got %+v", a)
+	}
+}
+
+// places counts the fixes that are no heartbeats.
+func places(fixes []track.Fix) (n int) {
+	for _, f := range fixes {
+		if f.Has&track.HasPos != 0 {
+			n++
+		}
+	}
+	return n
+}
+
+func TestBeaconAsksOnceMoreInsteadOfSendingAgain(t *testing.T) {
+	s := newSink(t, testEnrolment(1))
+	var window seal.Window
+	var last time.Time
+	s.replies(func(h seal.Header, _ *track.Batch) *seal.Ack {
+		window.Accept(h.PID)
+		if time.Since(last) < time.Second { // as a server does
+			return nil
+		}
+		last = time.Now()
+		a := &seal.Ack{Time: uint32(last.Unix())}
+		a.Max, a.Bitmap = window.Seen()
+		return a
+	}, nil)
+	b := newTestBeacon(t, s, func(c *BeaconConfig) { c.Acks = true })
+	start(t, b.Run)
+	for i := range 3 {
+		b.Send(testFix(i))
+		s.awaitArrivals(i + 1)
+	}
+	flush(t, b)
+	fixes, datagrams := s.await(4)
+	if places(fixes) != 3 || len(fixes) != 4 || fixes[3].Time != testFix(2).Time+beatStep {
+		t.Errorf("got %+v", fixes)
+	}
+	checkRate(t, datagrams)
+	if st := b.Stats(); st.Repeated != 0 || st.Acks != 2 || st.Unacked != 0 || st.Datagrams != 4 || st.Fixes != 3 {
+		t.Errorf("got %+v", st)
+	}
+}
+
+func TestBeaconGivesUpOnALineThatCarriesNothingBack(t *testing.T) {
+	s := newSink(t, testEnrolment(1))
+	b := newTestBeacon(t, s, func(c *BeaconConfig) { c.Acks = true })
+	start(t, b.Run)
+	b.Send(testFix(0))
+	flush(t, b)
+	if st := b.Stats(); st.Repeated != 0 || st.Datagrams != 1+maxRepeats {
+		t.Errorf("got %+v", st)
 	}
 }
 
