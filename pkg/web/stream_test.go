@@ -17,6 +17,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"tracker/pkg/engine"
 	"tracker/pkg/track"
 )
 
