@@ -26,6 +26,10 @@ func (e *Engine) Crossing() sync.Locker { return &e.crossing }
 // of replay protection, before a restart or after it, and a device may report and send
 // datagrams as it likes. PID is its place in the report, which keeps fixes of the same
 // moment apart.
+//
+// From its first report on, the doors take the batches of a device in turn, see
+// Crossing. That very first one may still cross a batch of datagrams that a reader has
+// in hand: then watchers see the two the other way round, once.
 func (e *Engine) Report(id track.DeviceID, fixes []track.Fix) (late int, err error) {
 	if err := e.meet(id); err != nil {
 		return 0, err

@@ -202,7 +202,7 @@ func (s *stranger) CloseWrite() error {
 func (g *Gateway) ServeConn(ctx context.Context, c net.Conn) {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	s := &session{g: g, end: end, watches: map[uint32]*hub.Viewer{}}
+	s := &session{g: g, end: end}
 	g.sessions.add(s)
 	defer g.sessions.remove(s)
 	g.rpc.ServeConn(context.WithValue(ctx, sessionKey{}, s), c)

@@ -182,6 +182,9 @@ func (s *session) openWatch(q hub.Query, o hub.Options) (uint32, *hub.Viewer, er
 	for s.watches[s.last] != nil || s.last == 0 { // numbers wrap
 		s.last++
 	}
+	if s.watches == nil {
+		s.watches = map[uint32]*hub.Viewer{}
+	}
 	s.watches[s.last] = viewer
 	return s.last, viewer, nil
 }

@@ -87,6 +87,9 @@ func (c *Config) Check() error {
 	if err := ic.Check(); err != nil {
 		wrong = append(wrong, err)
 	}
+	if c.Gateway.MaxWatches < 0 {
+		bad("rpc-watches", "%d: want more than 0", c.Gateway.MaxWatches)
+	}
 	if c.Engine.Grace < 0 {
 		bad("grace", "%v is negative", c.Engine.Grace)
 	}
