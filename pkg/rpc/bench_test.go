@@ -3,10 +3,12 @@ package rpc
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,6 +29,12 @@ func benchServer() {
 	}
 	fmt.Println(l.Addr())
 	h := newHouse(Config{})
+	serve := func(ctx context.Context, nc net.Conn) { h.ServeConn(ctx, nc) }
+	if os.Getenv("RPC_BENCH_SERVER") == "tls" {
+		lent := httptest.NewTLSServer(nil) // for its certificate
+		lent.Close()
+		serve = func(ctx context.Context, nc net.Conn) { h.ServeConn(ctx, tls.Server(nc, lent.TLS)) }
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		io.Copy(io.Discard, os.Stdin)
@@ -38,7 +46,7 @@ func benchServer() {
 		if err != nil {
 			return
 		}
-		go h.ServeConn(ctx, nc)
+		go serve(ctx, nc)
 	}
 }
 
@@ -48,14 +56,14 @@ type peer struct {
 	pid  int
 }
 
-func startPeer(b *testing.B) *peer {
+func startPeer(b *testing.B, transport string) *peer {
 	b.Helper()
 	name, args := os.Args[0], []string(nil)
 	if taskset, err := exec.LookPath("taskset"); err == nil {
 		name, args = taskset, []string{"-c", "0", os.Args[0]}
 	}
 	cmd := exec.Command(name, args...)
-	cmd.Env = append(os.Environ(), "RPC_BENCH_SERVER=1", "GOMAXPROCS=1")
+	cmd.Env = append(os.Environ(), "RPC_BENCH_SERVER="+transport, "GOMAXPROCS=1")
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -87,6 +95,23 @@ func (p *peer) cpu() (ns int64) {
 	return ns
 }
 
+// calls counts the system's calls to read and to write, and how often the server
+// had to be woken.
+func (p *peer) calls() (read, write, woken int64) {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/io", p.pid))
+	number := func(text, key string) (n int64) {
+		_, rest, _ := strings.Cut(text, key)
+		n, _ = strconv.ParseInt(strings.Fields(rest + " 0")[0], 10, 64)
+		return n
+	}
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", p.pid))
+	for _, t := range tasks {
+		s, _ := os.ReadFile(t)
+		woken += number(string(s), "\nvoluntary_ctxt_switches:")
+	}
+	return number(string(b), "syscr:"), number(string(b), "syscw:"), woken
+}
+
 func (p *peer) rss() int64 {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.pid))
 	_, rest, _ := strings.Cut(string(b), "VmRSS:")
@@ -111,11 +136,14 @@ type pumped struct {
 	method uint16
 }
 
-func newPump(tb testing.TB, addr string, depth int, method func(n int) uint16) *pump {
+func newPump(tb testing.TB, transport, addr string, depth int, method func(n int) uint16) *pump {
 	tb.Helper()
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
 		tb.Fatal(err)
+	}
+	if transport == "tls" {
+		nc = tls.Client(nc, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13})
 	}
 	tb.Cleanup(func() { nc.Close() })
 	p := &pump{nc: nc, depth: depth, method: method, ids: make([]pumped, depth+1), fast: make([]int64, 1<<14)}
@@ -225,18 +253,25 @@ func BenchmarkPeer(b *testing.B) {
 			}
 			return mSum
 		}},
+		{"Batch/depth=512", 1, 512, func(int) uint16 { return mBatch }},
+		{"TLS/Sum/depth=64", 1, 64, onlySum},
+		{"TLS/Sum/depth=512", 1, 512, onlySum},
+		{"TLS/Sum/depth=4096", 1, 4096, onlySum},
 		{"Sum/conns=1000/depth=4", 1000, 4, onlySum},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			b.ReportAllocs()
-			peer := startPeer(b)
+			transport, _, _ := strings.Cut(bench.name, "/")
+			transport = strings.ToLower(transport)
+			peer := startPeer(b, transport)
 			before := peer.rss()
 			pumps := make([]*pump, bench.conns)
 			for i := range pumps {
-				pumps[i] = newPump(b, peer.addr, bench.depth, bench.method)
+				pumps[i] = newPump(b, transport, peer.addr, bench.depth, bench.method)
 			}
 			idle := peer.rss()
 			cpu := peer.cpu()
+			read, write, woken := peer.calls()
 			b.ResetTimer()
 			var wg sync.WaitGroup
 			for i, p := range pumps {
@@ -254,6 +289,10 @@ func BenchmarkPeer(b *testing.B) {
 			b.StopTimer()
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "req/s")
 			b.ReportMetric(float64(peer.cpu()-cpu)/float64(b.N), "cpu-ns/req")
+			read2, write2, woken2 := peer.calls()
+			b.ReportMetric(float64(b.N)/float64(write2-write), "req/write")
+			b.ReportMetric(float64(read2-read)/float64(write2-write), "reads/write")
+			b.ReportMetric(float64(woken2-woken)/float64(write2-write), "woken/write")
 			if bench.conns > 1 {
 				b.ReportMetric(float64(idle-before)/float64(bench.conns), "idle-B/conn")
 				b.ReportMetric(float64(peer.rss()-before)/float64(bench.conns), "B/conn")

@@ -110,6 +110,7 @@ func (c *conn) read(ctx context.Context) *Error {
 	if door, ok := c.nc.(interface{ Admit() }); ok {
 		door.Admit()
 	}
+	from := newEager(c.nc, &c.s.looking)
 	pinged := false
 	for {
 		if e := c.process(); e != nil {
@@ -123,7 +124,7 @@ func (c *conn) read(ctx context.Context) *Error {
 			runtime.Gosched() // a reader that always finds more would starve the workers
 		}
 		c.arm()
-		n, err := c.in.fill(c.nc)
+		n, err := c.in.fill(from)
 		c.readAt, c.began = c.s.wheel.clock.Load(), time.Time{}
 		c.s.stats.reads.Add(1)
 		c.s.stats.bytesRead.Add(uint64(n))
