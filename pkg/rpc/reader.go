@@ -157,7 +157,7 @@ func (c *conn) request(f *Frame) *Error {
 		c.answer(f, protocolError(faultNone, Unavailable, "going away"))
 		return nil
 	}
-	if int32(f.ID-c.last) > 0 { // parts may have let a later one pass
+	if f.Kind == KindReq && int32(f.ID-c.last) > 0 { // parts may have let a later one pass
 		c.last = f.ID
 	}
 	var meta []byte

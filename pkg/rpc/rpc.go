@@ -19,13 +19,14 @@
 //
 // A subscription is a request whose answer stays open: the same id carries RSP, then
 // EVENTs as far as CREDIT reaches, then END. What happens to updates without credit
-// is the method's Policy: keep the newest for each key, wait, or drop; all of them
-// are counted and the peer is told.
+// is the method's Policy: keep the newest for each key, wait, drop, or make none before
+// there is credit; what is skipped is counted and the peer is told.
 //
 // Order. Inline requests of a connection are answered as they arrived; async ones in
 // any order; keyed ones in order for their key, on whatever connection they came.
 // The RSP of a subscription comes before its first EVENT, EVENTs carry a sequence
-// that grows, and END or ERR is the last frame of an id.
+// that grows, and END or ERR is the last frame of an id. Behind GOAWAY no new request
+// runs; those before it are still answered, as long as the connection stays.
 //
 // Everything is bounded: a frame by what was announced, requests in flight by count
 // and by bytes, output by bytes and time, a subscription by credit. What a peer
