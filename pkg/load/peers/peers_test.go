@@ -171,7 +171,7 @@ func TestATableTellsMediansRatiosAndBars(t *testing.T) {
 	for _, r := range table.Missed() {
 		missed = append(missed, strings.TrimSpace(r.Work))
 	}
-	if want := []string{rowTLS, "memory of a busy connection"}; !reflect.DeepEqual(missed, want) {
+	if want := []string{rowTLS, "memory of an idle connection"}; !reflect.DeepEqual(missed, want) {
 		t.Errorf("missed %q, want %q", missed, want)
 	}
 }

@@ -106,7 +106,10 @@ type cell struct {
 // Depths of the first rows, and of those that have only one.
 var depths = []int{64, 512, 4096}
 
-const middle = 512
+const (
+	middle   = 512
+	greatest = 4096
+)
 
 // Measure measures a table. An answer that was not right is an error that wraps
 // rpcload.ErrFailed. When ctx ends, the table tells the rounds that were finished.
@@ -170,6 +173,9 @@ type step struct {
 func (b *bench) list() {
 	for _, d := range depths {
 		b.row(sumAt(d), PerSecond, barSum[d], "")
+		if d == greatest {
+			b.row(rowCost, Seconds, barCost, "")
+		}
 		b.row(redisAt(d), PerSecond, barRedis[d], "ours to this")
 	}
 	b.row(rowGRPC, PerSecond, barGRPC, "ours to this")
@@ -181,13 +187,14 @@ func (b *bench) list() {
 	b.row(b.many(), PerSecond, barMany, "")
 	b.row(b.idle(), Bytes, barIdle, "")
 	b.row(b.busy(), Bytes, barBusy, "")
-	b.row(b.idleCPU(), Share, barIdleCPU, "")
+	b.row(b.idleCPU(), Share, nil, "")
 }
 
 func sumAt(depth int) string   { return fmt.Sprintf("sum, depth %d", depth) }
 func redisAt(depth int) string { return fmt.Sprintf("Redis GET, depth %d", depth) }
 
 const (
+	rowCost      = "  CPU of the server a call"
 	rowGRPC      = "gRPC unary, 512 callers"
 	rowSleep     = "every call sleeps 1 ms, depth 512"
 	rowShare     = "1 % of calls sleep 1 ms, depth 512"
@@ -370,8 +377,11 @@ func (b *bench) ours(ctx context.Context, s *step, work string, own *rpcload.Own
 	if err := o.Err(); err != nil {
 		return nil, fmt.Errorf("%w: %q", err, o.Faults)
 	}
-	per, _ := o.PerCall()
+	per, known := o.PerCall()
 	b.put(s, work, cell{value: o.Rate(), server: float64(per), bound: o.ClientBound()})
+	if known && work == sumAt(greatest) {
+		b.put(s, rowCost, cell{value: per.Seconds()})
+	}
 	return o, nil
 }
 
