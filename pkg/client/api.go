@@ -55,6 +55,7 @@ type Status struct {
 	Ingest  map[string]uint64 `json:"ingest"`
 	Store   StoreStatus       `json:"store"`
 	Hub     map[string]uint64 `json:"hub"`
+	RPC     map[string]uint64 `json:"rpc"`
 	Alarms  []Alarm           `json:"alarms"`
 	Probe   Probe             `json:"probe"`
 }

@@ -288,6 +288,9 @@ func questions(t *testing.T) []inquiry {
 				return nil, fmt.Errorf("up for %v", s.Uptime)
 			}
 			s.Uptime = 0
+			for name := range s.RPC {
+				s.RPC[name] = 0 // asking counts
+			}
 			return s, err
 		}},
 		{"watch nobody", watchRefused(Area{Devices: []string{"no such device"}})},

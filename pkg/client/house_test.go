@@ -80,6 +80,7 @@ func (h *house) open() {
 	apps := gateway.New(gateway.Config{RPC: gateway.Limits{Grace: 100 * time.Millisecond}, Ingest: func() iter.Seq2[string, uint64] { return maps.All(map[string]uint64{}) }}, h.engine)
 	wc := h.webCfg
 	wc.RPC = func(ctx context.Context, m web.Messages) { apps.ServeConn(ctx, rpc.OverMessages(m)) }
+	wc.Gateway = apps.Counts
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 3)
 	port := newDoors(ln)

@@ -50,7 +50,7 @@ type link struct {
 // dialing is a link in the making. Those who want it, too, wait for done.
 type dialing struct {
 	done chan struct{}
-	err  error // set before done is closed
+	err  error // set before done is closed; nil also if whoever dialled gave up
 	tidy bool
 }
 
@@ -82,7 +82,7 @@ func (c *overRPC) acquire(ctx context.Context) (*link, error) {
 		}
 		select {
 		case <-wait.done:
-			if wait.err != nil && !errors.Is(wait.err, context.Canceled) {
+			if wait.err != nil {
 				return nil, wait.err
 			}
 		case <-ctx.Done():
@@ -154,7 +154,10 @@ func (c *overRPC) connect(ctx context.Context, d *dialing) (*link, error) {
 		_ = client.Close()
 		err = c.line.errClosed()
 	}
-	if d.err = err; err != nil {
+	if err != nil {
+		if ctx.Err() == nil { // else it was our time that ran out, not that of others
+			d.err = err
+		}
 		return nil, err
 	}
 	c.link = &link{Client: client, uses: 1, tidy: d.tidy}

@@ -194,6 +194,37 @@ func TestCallsShareOneConnectionAndItIsReplaced(t *testing.T) {
 	}
 }
 
+func TestWhoDialsAndGivesUpFailsNobodyElse(t *testing.T) {
+	hello, welcome := make(chan bool, 8), make(chan bool)
+	s := newStub(t, func(s *stub) {
+		s.hello = func(*rpc.Hello) error {
+			hello <- true
+			<-welcome
+			return nil
+		}
+	})
+	c := dialTo(t, Config{Server: s.addr})
+	ctx, cancel := context.WithCancel(t.Context())
+	first, second := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := c.Status(ctx)
+		first <- err
+	}()
+	<-hello
+	go func() {
+		_, err := c.Status(t.Context())
+		second <- err
+	}()
+	cancel()
+	if err := <-first; !errors.Is(err, context.Canceled) {
+		t.Errorf("who gave up: got %v", err)
+	}
+	close(welcome)
+	if err := <-second; err != nil {
+		t.Errorf("who waited: got %v", err)
+	}
+}
+
 func TestOnlyCallsThatMayRunTwiceAreSentAgain(t *testing.T) {
 	var asked atomic.Int64
 	s := newStub(t, func(s *stub) {

@@ -38,7 +38,7 @@ func readStatus(t *trk.StatusReplyT) (Status, error) {
 	s := Status{
 		Version: t.Version, Uptime: (t.Now - t.Started) / 1000,
 		Devices: int(t.Devices), Live: int(t.Live), Lineage: t.Lineage,
-		Ingest: readCounters(t.Ingest), Hub: readCounters(t.Hub), Alarms: make([]Alarm, len(t.Alarms)),
+		Ingest: readCounters(t.Ingest), Hub: readCounters(t.Hub), RPC: readCounters(t.Rpc), Alarms: make([]Alarm, len(t.Alarms)),
 	}
 	if st := t.Store; st != nil {
 		s.Store = StoreStatus{State: st.State, Reason: st.Reason, Stored: uint64(st.Stored), Lost: uint64(st.Lost),
