@@ -43,8 +43,8 @@ func translate(err error) *rpc.Error {
 	return nil
 }
 
-// stranger401 refuses somebody whom nobody knows.
-func stranger401(why string) *rpc.Error {
+// unauthenticated refuses somebody whom nobody knows.
+func unauthenticated(why string) *rpc.Error {
 	return &rpc.Error{Status: rpc.Unauthenticated, Reason: "unauthenticated", Message: why + ": who are you?", NotRun: true}
 }
 

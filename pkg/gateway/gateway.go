@@ -188,6 +188,9 @@ type stranger struct {
 // Admit is called by rpc when the handshake is done.
 func (s *stranger) Admit() { s.leave() }
 
+// NetConn is the connection beneath, through which every byte passes unchanged.
+func (s *stranger) NetConn() net.Conn { return s.Conn }
+
 // CloseWrite is what rpc says last words with, where the connection can.
 func (s *stranger) CloseWrite() error {
 	if half, ok := s.Conn.(interface{ CloseWrite() error }); ok {

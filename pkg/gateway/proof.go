@@ -51,7 +51,7 @@ func (g *Gateway) device(auth []byte) (engine.Identity, error) {
 	return who, nil
 }
 
-var errProof = stranger401("the proof is not that of a device's key")
+var errProof = unauthenticated("the proof is not that of a device's key")
 
 // checkProofTime tells a device whose clock is off what time it is, so that one without
 // a clock can try again.
@@ -105,7 +105,7 @@ func (p *proofs) use(cred track.DeviceID, proof seal.Proof, now time.Time) *rpc.
 	mine := p.seen[cred]
 	for _, s := range mine {
 		if s.nonce == proof.Nonce {
-			return stranger401("the proof was shown before")
+			return unauthenticated("the proof was shown before")
 		}
 	}
 	if len(mine) >= proofsEach || p.total >= proofsTotal {

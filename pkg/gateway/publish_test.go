@@ -172,7 +172,7 @@ func TestReportsLeaveReplayFloorsAloneAcrossARestart(t *testing.T) {
 	// The same moment twice, and in one report.
 	twin := nowFix(0, 9, 9)
 	must(servicesOf(h.dial(bearer(h.admin))).publish.Report(within(t), &trk.ReportReqT{Device: "van", Fixes: []*trk.FixT{twin, twin}}))(t)
-	before, latest := h.history(id), at2(h.engine.Latest(id))
+	before, latest := h.history(id), firstOf(h.engine.Latest(id))
 	if len(before) != maxReport+3+2+2 {
 		t.Fatalf("%d fixes before the restart", len(before))
 	}
@@ -198,7 +198,7 @@ func TestReportsLeaveReplayFloorsAloneAcrossARestart(t *testing.T) {
 		if want := (engine.Live{Epoch: epoch, MaxPID: 42, Known: true}); !ok || s.Live[0] != want || s.Live[1].Known {
 			t.Errorf("round %d: floors %+v, want only %+v", round, s.Live, want)
 		}
-		if got := at2(h.engine.Latest(id)); got.Time != latest.Time || got.At != latest.At || got.Wire != 0 {
+		if got := firstOf(h.engine.Latest(id)); got.Time != latest.Time || got.At != latest.At || got.Wire != 0 {
 			t.Errorf("round %d: the present is %+v, was %+v", round, got, latest)
 		}
 	}
@@ -226,7 +226,7 @@ func TestReportsLeaveReplayFloorsAloneAcrossARestart(t *testing.T) {
 	}
 }
 
-func at2[T any](v T, _ bool) T { return v }
+func firstOf[T any](v T, _ bool) T { return v }
 
 func TestReportsOfADeviceStayInOrder(t *testing.T) {
 	h := newHouse(t, nil)

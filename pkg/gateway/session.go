@@ -57,14 +57,14 @@ func (g *Gateway) identify(h *rpc.Hello) (engine.Identity, error) {
 	case rpc.AuthDeviceKey:
 		return g.device(h.Auth)
 	}
-	return engine.Identity{}, stranger401("a token is needed")
+	return engine.Identity{}, unauthenticated("a token is needed")
 }
 
 // bearer finds who bears a token.
 func (g *Gateway) bearer(token string) (engine.Identity, error) {
 	who, err := g.engine.Authenticate(token)
 	if err != nil {
-		return engine.Identity{}, stranger401("the token is unknown, expired or revoked")
+		return engine.Identity{}, unauthenticated("the token is unknown, expired or revoked")
 	}
 	return who, nil
 }

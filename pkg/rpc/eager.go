@@ -3,6 +3,7 @@
 package rpc
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"runtime"
@@ -31,8 +32,8 @@ type eager struct {
 
 // newEager reads from nc, looking first where that is possible.
 func newEager(nc net.Conn, others *atomic.Bool) io.Reader {
-	tcp, ok := nc.(*net.TCPConn)
-	if !ok {
+	tcp := tcpOf(nc)
+	if tcp == nil {
 		return nc
 	}
 	raw, err := tcp.SyscallConn()
@@ -45,6 +46,24 @@ func newEager(nc net.Conn, others *atomic.Bool) io.Reader {
 		return true // whatever came of it: who waits is Read
 	}
 	return e
+}
+
+// tcpOf finds the socket below a connection: nil when something in between has to see
+// every byte, such as TLS. Other wrappers with a method NetConn have passed on by now what
+// they read ahead, which was part of the handshake.
+func tcpOf(nc net.Conn) *net.TCPConn {
+	for {
+		switch c := nc.(type) {
+		case *net.TCPConn:
+			return c
+		case *tls.Conn:
+			return nil
+		case interface{ NetConn() net.Conn }:
+			nc = c.NetConn()
+		default:
+			return nil
+		}
+	}
 }
 
 func (e *eager) Read(b []byte) (int, error) {
