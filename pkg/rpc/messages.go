@@ -35,6 +35,7 @@ type messages struct {
 	torn    bool   // and behind it nothing makes sense
 	read    bool   // a message has come
 	written bool
+	failed  error // of a write; what came behind half a message would be read as a part of it
 }
 
 // cut finds how many bytes of b the next message holds: as many whole frames as fit,
@@ -84,12 +85,15 @@ func (c *messages) Read(p []byte) (int, error) {
 func (c *messages) Write(p []byte) (int, error) {
 	done := 0
 	for done < len(p) {
+		if c.failed != nil {
+			return done, c.failed
+		}
 		n := cut(p[done:], !c.written)
 		if n == 0 {
 			return done, protocolError(faultNone, BadFrame, "a write is of whole frames")
 		}
-		if err := c.WriteMessage(p[done : done+n]); err != nil {
-			return done, err
+		if c.failed = c.WriteMessage(p[done : done+n]); c.failed != nil {
+			return done, c.failed
 		}
 		c.written = true
 		done += n

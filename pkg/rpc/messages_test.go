@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -176,10 +177,26 @@ func TestClientRefusesTornMessages(t *testing.T) {
 	}
 }
 
+// Behind a message that could not be written nothing is written.
+func TestMessagesStopAtAFailedWrite(t *testing.T) {
+	d := &deck{fails: 2}
+	nc := OverMessages(d)
+	one := frames(req(1, mEcho, nil))
+	for i, want := range []bool{true, false, false} {
+		if _, err := nc.Write(one); (err == nil) != want {
+			t.Errorf("write %d: %v", i, err)
+		}
+	}
+	if len(d.out) != 2 {
+		t.Errorf("%d messages were begun", len(d.out))
+	}
+}
+
 // deck hands out messages and keeps those that are written.
 type deck struct {
 	Messages
 	in, out [][]byte
+	fails   int // the write that fails; 0: none
 }
 
 func (d *deck) ReadMessage() ([]byte, error) {
@@ -193,6 +210,9 @@ func (d *deck) ReadMessage() ([]byte, error) {
 
 func (d *deck) WriteMessage(b []byte) error {
 	d.out = append(d.out, bytes.Clone(b))
+	if len(d.out) == d.fails {
+		return os.ErrDeadlineExceeded
+	}
 	return nil
 }
 
