@@ -86,7 +86,7 @@ func Dial(cfg Config) (*Conn, error) {
 	if base.Scheme == "http" || base.Scheme == "https" {
 		c.wire = newHTTP(c.life, cfg, d)
 	} else {
-		c.wire = newRPC(cfg, d)
+		c.wire = newRPC(c.life, cfg, d)
 	}
 	return c, nil
 }

@@ -101,6 +101,16 @@ func (d *dialer) errClosed() error {
 	return fmt.Errorf("connection to %s: %w", d.server, track.ErrClosed)
 }
 
+// within bounds a call by the life of the Conn, whose end is no end of the caller's.
+func (d *dialer) within(ctx, life context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(life, func() { cancel(d.errClosed()) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
+}
+
 // What is said of a port that speaks only TLS.
 const tlsOnly = "this port speaks TLS only"
 

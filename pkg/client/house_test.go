@@ -581,6 +581,63 @@ func watchEndsWithItsContextOrItsToken(t *testing.T, h *house) {
 	}
 }
 
+func TestCloseEndsAWatch(t *testing.T) { overAll(t, closeEndsAWatch) }
+
+func closeEndsAWatch(t *testing.T, h *house) {
+	c := h.conn()
+	w, err := c.Watch(t.Context(), Area{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e, err := w.Next(); err != nil || !wholeSnapshot(e) {
+		t.Fatalf("got %+v, %v", e, err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := w.Next()
+		ended <- err
+	}()
+	c.Close()
+	if err := <-ended; !errors.Is(err, track.ErrClosed) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := c.Watch(t.Context(), Area{}); !errors.Is(err, track.ErrClosed) {
+		t.Errorf("another: got %v", err)
+	}
+}
+
+func TestMovesAreAnsweredInTheirOrder(t *testing.T) { overAll(t, movesInOrder) }
+
+func movesInOrder(t *testing.T, h *house) {
+	es := h.enroll(2)
+	for _, e := range es {
+		h.apply(of(testFix(0), e))
+	}
+	v := h.watch(Area{})
+	v.until(wholeSnapshot)
+	const moves = 20
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { // faster than anybody answers, while fixes come
+		for i := range moves {
+			h.apply(of(testFix(1+i), es[0]), of(testFix(1+i), es[1]))
+			_ = v.w.Move(Area{Devices: []string{"nobody"}})
+			_ = v.w.Move(Area{Devices: []string{fmt.Sprintf("d%d", i%2)}})
+		}
+	})
+	refused := 0
+	v.until(func(e Event) bool {
+		if e.Kind == Refused {
+			refused++
+		}
+		_, last := v.at[es[1].Device] // the one before may still be told
+		return refused == moves && wholeSnapshot(e) && last
+	})
+	if len(v.at) != 1 {
+		t.Errorf("got %+v, want d1", v.at)
+	}
+}
+
 func TestSlowWatchIsResynced(t *testing.T) { overAll(t, slowWatchIsResynced) }
 
 func slowWatchIsResynced(t *testing.T, h *house) {

@@ -39,16 +39,6 @@ func (c *overHTTP) closeIdle() { c.client.CloseIdleConnections() }
 
 func (c *overHTTP) close() { c.client.CloseIdleConnections() }
 
-// within bounds a call by the life of the Conn, whose end is no end of the caller's.
-func (c *overHTTP) within(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(c.life, func() { cancel(c.line.errClosed()) })
-	return ctx, func() {
-		stop()
-		cancel(nil)
-	}
-}
-
 // askFirst is the size of a body, in bytes, above which a client asks whether to send
 // it.
 const askFirst = 16 << 10
@@ -58,7 +48,7 @@ const maxReply = 64 << 20
 
 // call asks one question: body and reply are JSON, either may be nil.
 func (c *overHTTP) call(ctx context.Context, method, path string, query url.Values, body, reply any) error {
-	ctx, end := c.within(ctx)
+	ctx, end := c.line.within(ctx, c.life)
 	defer end()
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()

@@ -120,7 +120,7 @@ func (c *overHTTP) near(ctx context.Context, at geo.Point, within geo.Meters, li
 }
 
 func (c *overHTTP) history(ctx context.Context, hq HistoryQuery, yield func(Fix, error) bool) {
-	ctx, end := c.within(ctx)
+	ctx, end := c.line.within(ctx, c.life)
 	defer end() // hangs up if the walk ends early
 	resp, err := c.send(ctx, http.MethodGet, "/v1/history/"+url.PathEscape(hq.Device), hq.values(), nil, "application/x-ndjson")
 	if err != nil {

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -29,13 +31,16 @@ import (
 type overRPC struct {
 	cfg  Config
 	line *dialer
+	life context.Context
 	open func(ctx context.Context) (net.Conn, error) // ready for frames
+	idle time.Duration                               // that a link nobody uses stays open
 
 	skew atomic.Int64 // nanoseconds that the server's clock is ahead, as far as it matters
 
 	mu     sync.Mutex
-	link   *link    // for new calls; nil: there is none
-	dial   *dialing // under way; nil: none is
+	link   *link          // for new calls; nil: there is none
+	old    map[*link]bool // those that the server leaves and calls still use
+	dial   *dialing       // under way; nil: none is
 	closed bool
 }
 
@@ -59,11 +64,12 @@ const (
 	// window is how many frames of a subscription may be on the way: enough to keep
 	// the line busy, and few enough that a slow caller is soon told only what is new.
 	window     = 8
+	maxName    = 255                   // bytes of the program's name
 	retryPause = 50 * time.Millisecond // at most, before a call is sent again
 )
 
-func newRPC(cfg Config, d *dialer) *overRPC {
-	c := &overRPC{cfg: cfg, line: d, open: d.open}
+func newRPC(life context.Context, cfg Config, d *dialer) *overRPC {
+	c := &overRPC{cfg: cfg, line: d, life: life, open: d.open, idle: idleLink, old: map[*link]bool{}}
 	if d.scheme == "ws" || d.scheme == "wss" {
 		c.open = func(ctx context.Context) (net.Conn, error) { return d.overSocket(ctx, cfg.UserAgent) }
 	}
@@ -138,10 +144,15 @@ func (c *overRPC) drop(l *link) {
 	if l.leave != nil {
 		l.leave.Stop()
 	}
+	if delete(c.old, l); l.uses > 0 {
+		c.old[l] = true
+	}
 }
 
 // connect makes the link that d stands for.
 func (c *overRPC) connect(ctx context.Context, d *dialing) (*link, error) {
+	ctx, end := c.line.within(ctx, c.life)
+	defer end()
 	client, err := c.shakeHands(ctx)
 	for again := 0; again < 2 && err != nil && (c.line.mustSecure(err) || c.setClock(err)); again++ {
 		client, err = c.shakeHands(ctx)
@@ -180,7 +191,7 @@ func (c *overRPC) shakeHands(ctx context.Context) (*rpc.Client, error) {
 }
 
 func (c *overRPC) hello() rpc.Hello {
-	h := rpc.Hello{SchemaHash: trk.SchemaHash, Client: c.cfg.UserAgent}
+	h := rpc.Hello{SchemaHash: trk.SchemaHash, Client: c.cfg.UserAgent[:min(len(c.cfg.UserAgent), maxName)]}
 	switch d := &c.cfg.Device; {
 	case d.Device != 0:
 		now := time.Now().Add(time.Duration(c.skew.Load()))
@@ -210,9 +221,9 @@ func (c *overRPC) release(l *link) {
 	case end:
 		c.drop(l)
 	case l.uses == 0 && l.leave == nil:
-		l.leave = time.AfterFunc(idleLink, func() { c.abandon(l) })
+		l.leave = time.AfterFunc(c.idle, func() { c.abandon(l) })
 	case l.uses == 0:
-		l.leave.Reset(idleLink)
+		l.leave.Reset(c.idle)
 	}
 	c.mu.Unlock()
 	if end {
@@ -249,16 +260,23 @@ func (c *overRPC) closeIdle() {
 	}
 }
 
-// close ends whatever is under way.
+// close ends whatever is under way. The life of the Conn has ended before, which ends a
+// dial.
 func (c *overRPC) close() {
 	c.mu.Lock()
 	c.closed = true
-	l := c.link
-	if l != nil {
-		c.drop(l)
+	if c.link != nil {
+		c.old[c.link] = true
+		c.link = nil
+	}
+	links := slices.Collect(maps.Keys(c.old))
+	for _, l := range links {
+		if l.leave != nil {
+			l.leave.Stop()
+		}
 	}
 	c.mu.Unlock()
-	if l != nil {
+	for _, l := range links {
 		_ = l.Close()
 	}
 }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -28,6 +29,7 @@ type stub struct {
 	tls    *tls.Config // TLS only, and plain text is told so; nil: plain text
 	answer func(ctx context.Context) (string, error)
 	hello  func(h *rpc.Hello) error
+	grace  time.Duration // 0: a tenth of a second
 
 	conns atomic.Int64 // accepted so far
 	mu    sync.Mutex
@@ -53,7 +55,7 @@ func (s *stub) start() {
 		s.t.Fatal(err)
 	}
 	s.addr = ln.Addr().String()
-	srv := rpc.NewServer(rpc.Config{Grace: 100 * time.Millisecond, Authenticate: func(_ context.Context, h *rpc.Hello, _ net.Addr) (any, error) {
+	srv := rpc.NewServer(rpc.Config{Grace: cmp.Or(s.grace, 100*time.Millisecond), Authenticate: func(_ context.Context, h *rpc.Hello, _ net.Addr) (any, error) {
 		if s.hello != nil {
 			return nil, s.hello(h)
 		}
@@ -317,6 +319,64 @@ func TestCloseIdleLeavesWhatIsUsed(t *testing.T) {
 	l = c.wire.(*overRPC).linkNow()
 	c.CloseIdle()
 	<-l.Done()
+}
+
+func TestALinkThatNobodyUsesIsClosed(t *testing.T) {
+	s := newStub(t, nil)
+	c := dialTo(t, Config{Server: s.addr})
+	c.wire.(*overRPC).idle = time.Millisecond
+	for range 5 {
+		if _, err := c.Status(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if l := c.wire.(*overRPC).linkNow(); l != nil {
+			<-l.Done()
+		}
+	}
+}
+
+func TestCloseEndsADialAndAConnectionThatTheServerLeaves(t *testing.T) {
+	c := dialTo(t, Config{Server: silentPort(t)})
+	failed := make(chan error, 1)
+	go func() {
+		_, err := c.Status(t.Context())
+		failed <- err
+	}()
+	c.Close()
+	if err := <-failed; !errors.Is(err, track.ErrClosed) {
+		t.Errorf("a dial: got %v", err)
+	}
+
+	running, finish := make(chan bool, 1), make(chan bool)
+	s := newStub(t, func(s *stub) {
+		s.grace = time.Hour
+		s.answer = func(ctx context.Context) (string, error) {
+			running <- true
+			<-finish
+			return "late", nil
+		}
+	})
+	c = dialTo(t, Config{Server: s.addr})
+	go func() {
+		_, err := c.Rotate(t.Context(), "x")
+		failed <- err
+	}()
+	<-running
+	stopped := make(chan bool)
+	go func() {
+		s.stop()
+		close(stopped)
+	}()
+	<-c.wire.(*overRPC).linkNow().Leaving()
+	if _, err := c.Status(t.Context()); err == nil {
+		t.Error("nobody listens, and somebody answers")
+	}
+	c.Close()
+	if err := <-failed; !errors.Is(err, track.ErrClosed) {
+		t.Errorf("a call on a connection that is left: got %v", err)
+	}
+	close(finish)
+	<-stopped
 }
 
 func TestCloseEndsEverything(t *testing.T) {
