@@ -180,3 +180,40 @@ func TestDeviceReportsAndSendsDatagrams(t *testing.T) {
 	}
 	eventually(t, "the fixes of both doors are history", func() bool { return r.history("van") == 2*n })
 }
+
+// What ends a token ends its connections whatever they travel over, and says so.
+func TestRevokedTokenEndsSocketsToo(t *testing.T) {
+	r := startServer(t, nil)
+	c, err := r.apps(dialTCP(t, r.tcp))
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := trk.TokensClient{Caller: c}.Create(context.Background(), &trk.NewTokenT{Name: "wall", Role: "viewer"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := made.UnPack()
+	nc, _, _, err := ws.Dialer{Protocols: []string{"trk.v1"}}.Dial(context.Background(), "ws://"+r.tcp+"/v1/rpc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hello := rpc.Hello{AuthKind: rpc.AuthBearer, Auth: []byte(token.Secret)}
+	wall, err := rpc.NewClient(context.Background(), rpc.OverMessages(socket{nc}), rpc.ClientConfig{Hello: hello})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = wall.Close() }()
+	if _, err := (trk.WatchClient{Caller: wall}).Open(context.Background(), &trk.WatchReqT{Area: &trk.AreaT{All: true}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (trk.TokensClient{Caller: c}).Revoke(context.Background(), &trk.TokenRefT{Id: token.Token.Id}); err != nil {
+		t.Fatal(err)
+	}
+	<-wall.Done()
+	if rpc.StatusOf(wall.Err()) != rpc.Unauthenticated {
+		t.Errorf("it ended with %v", wall.Err())
+	}
+	if sum(t, c, 1, 2) != 3 {
+		t.Error("the connection that revoked it suffers")
+	}
+}
