@@ -257,6 +257,7 @@ func BenchmarkPeer(b *testing.B) {
 		{"TLS/Sum/depth=64", 1, 64, onlySum},
 		{"TLS/Sum/depth=512", 1, 512, onlySum},
 		{"TLS/Sum/depth=4096", 1, 4096, onlySum},
+		{"Sum/conns=16/depth=64", 16, 64, onlySum},
 		{"Sum/conns=1000/depth=4", 1000, 4, onlySum},
 	} {
 		b.Run(bench.name, func(b *testing.B) {

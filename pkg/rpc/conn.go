@@ -110,7 +110,7 @@ func (c *conn) read(ctx context.Context) *Error {
 	if door, ok := c.nc.(interface{ Admit() }); ok {
 		door.Admit()
 	}
-	from := newEager(c.nc, &c.s.looking)
+	from := newEager(c.nc, &c.s.stats.reads)
 	pinged := false
 	for {
 		if e := c.process(); e != nil {

@@ -18,20 +18,22 @@ const eagerTime = 50 * time.Microsecond
 
 // eager reads from a peer that sends the next batch as soon as it has the answers to
 // the last: it looks for a moment before it sleeps, and lets others run between looks.
-// It does so only where that worked the last time, and for one connection of a server
-// at once, so nothing is spent on peers that are slow or many.
+// It does so only where that worked the last time and while no other connection of the
+// server reads: the runtime asks the network less often while something can run, so
+// among several busy ones looking would hold up the others.
 type eager struct {
-	nc     net.Conn
-	raw    syscall.RawConn
-	others *atomic.Bool // somebody looks already
-	look   func(fd uintptr) bool
-	buf    []byte // what look reads into
-	n      int
-	hot    bool // the last batch came within eagerTime
+	nc    net.Conn
+	raw   syscall.RawConn
+	reads *atomic.Uint64 // of all connections, counted behind each
+	seen  uint64         // reads, when the last one began
+	look  func(fd uintptr) bool
+	buf   []byte // what look reads into
+	n     int
+	hot   bool // the last batch came within eagerTime
 }
 
 // newEager reads from nc, looking first where that is possible.
-func newEager(nc net.Conn, others *atomic.Bool) io.Reader {
+func newEager(nc net.Conn, reads *atomic.Uint64) io.Reader {
 	tcp := tcpOf(nc)
 	if tcp == nil {
 		return nc
@@ -40,7 +42,7 @@ func newEager(nc net.Conn, others *atomic.Bool) io.Reader {
 	if err != nil {
 		return nc
 	}
-	e := &eager{nc: nc, raw: raw, others: others}
+	e := &eager{nc: nc, raw: raw, reads: reads}
 	e.look = func(fd uintptr) bool {
 		e.n, _ = syscall.Read(int(fd), e.buf)
 		return true // whatever came of it: who waits is Read
@@ -68,13 +70,14 @@ func tcpOf(nc net.Conn) *net.TCPConn {
 
 func (e *eager) Read(b []byte) (int, error) {
 	began := time.Now()
-	if e.hot && e.others.CompareAndSwap(false, true) {
-		n := e.spin(b, began)
-		e.others.Store(false)
-		e.hot = n > 0
-		if n > 0 {
+	reads := e.reads.Load()
+	alone := reads == e.seen+1
+	e.seen = reads
+	if e.hot && alone {
+		if n := e.spin(b, began); n > 0 {
 			return n, nil
 		}
+		e.hot = false
 		return e.nc.Read(b)
 	}
 	n, err := e.nc.Read(b) // which also tells of the end, of errors and of deadlines
@@ -84,7 +87,7 @@ func (e *eager) Read(b []byte) (int, error) {
 
 func (e *eager) spin(b []byte, began time.Time) int {
 	e.buf, e.n = b, 0
-	for e.raw.Read(e.look) == nil && e.n <= 0 && time.Since(began) < eagerTime {
+	for e.raw.Read(e.look) == nil && e.n <= 0 && e.reads.Load() == e.seen && time.Since(began) < eagerTime {
 		runtime.Gosched()
 	}
 	e.buf = nil

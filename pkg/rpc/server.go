@@ -121,7 +121,6 @@ type Server struct {
 	lanes   lanes
 	spares  sync.Pool // of *Request; a server's own, as its clock may be
 	connIDs atomic.Uint64
-	looking atomic.Bool // a reader looks for its next batch without sleeping
 
 	mu         sync.Mutex
 	users      int // connections being served
