@@ -4,6 +4,7 @@ import type { CallOptions, Caller, MethodInfo, SubscribeOptions } from './caller
 import { RpcError, aborted, broken } from './errors.js';
 import { Frame, Kind, Output, Parser, flagMeta, flagMore, noTimeout, preamble } from './frame.js';
 import { decodeError, decodeGoAway, decodeWelcome, encodeHello, type Proof, type Welcome } from './hello.js';
+import { onAbort } from './signals.js';
 import { Status } from './status.js';
 import { Stream, type StreamHost } from './stream.js';
 import type { Transport, TransportHandler } from './transport.js';
@@ -35,6 +36,7 @@ const maxRequestBytes = 16 << 20;
 const sweepMs = 10;
 
 const nothing = new Uint8Array(0);
+const hearsNothing = (): void => undefined;
 
 /**
  * A request that waits: for room, for its answer, or as a subscription for its end. It
@@ -50,7 +52,8 @@ interface Pending {
   /** While it waits for room. */
   body: Uint8Array | undefined;
   id: number;
-  signal: AbortSignal | undefined;
+  /** Stops listening to the caller's signal. */
+  deaf: () => void;
   resolve(body: Uint8Array): void;
   reject(err: RpcError): void;
 }
@@ -84,7 +87,6 @@ export class Connection implements Caller, StreamHost, TransportHandler {
   private readonly parts = new Map<number, Parts>();
   private partBytes = 0;
   private waiting: Pending[] = [];
-  private readonly signals = new Map<AbortSignal, { waiters: Set<Pending>; listener: () => void }>();
   private nextId = 0;
   private inflight = 0; // calls that hold an id, without subscriptions
   private bytes = 0; // of all requests that hold an id
@@ -178,12 +180,12 @@ export class Connection implements Caller, StreamHost, TransportHandler {
     if (refusal) return reject(refusal);
     const deadline = performance.now() + timeoutMs;
     const p: Pending = {
-      method, stream, bytes: body.length, deadline, done: false, body: undefined, id: 0, signal, resolve, reject,
+      method, stream, bytes: body.length, deadline, done: false, body: undefined, id: 0, deaf: hearsNothing, resolve, reject,
     };
-    if (signal) this.listen(signal, p);
+    if (signal) p.deaf = onAbort(signal, () => this.abort(p, signal));
     this.expect(deadline);
     if (this.waiting.length === 0 && this.fits(p)) return this.send(p, body, timeoutMs);
-    p.body = body.slice();
+    p.body = new Uint8Array(body);
     this.waiting.push(p);
   }
 
@@ -253,7 +255,7 @@ export class Connection implements Caller, StreamHost, TransportHandler {
     this.calls.delete(p.id);
     this.bytes -= p.bytes;
     if (!p.stream) this.inflight--;
-    if (p.signal) this.unlisten(p.signal, p);
+    p.deaf();
     if (this.goodbye && this.calls.size === 0) this.fail(this.goodbye);
     else if (this.waiting.length > 0) this.admit();
   }
@@ -272,8 +274,8 @@ export class Connection implements Caller, StreamHost, TransportHandler {
 
   /** The caller does not wait any longer. The id stays in use until the server has answered. */
   private giveUp(p: Pending, err: (notRun: boolean) => RpcError): void {
-    if (p.signal && !(p.stream?.accepted ?? false)) this.unlisten(p.signal, p);
     if (p.done) return;
+    p.deaf();
     const sent = p.id !== 0;
     this.refuse(p, err(!sent));
     p.body = undefined;
@@ -299,30 +301,6 @@ export class Connection implements Caller, StreamHost, TransportHandler {
 
   private credit(id: number, n: number): void {
     this.out.frame(Kind.Credit, 0, id, 0, 0, new Uint8Array([n, n >> 8, n >> 16, n >> 24]));
-  }
-
-  // One listener for each signal, however many calls it is good for: a signal looks
-  // through all its listeners whenever one is added.
-  private listen(signal: AbortSignal, p: Pending): void {
-    let s = this.signals.get(signal);
-    if (!s) {
-      const waiters = new Set<Pending>();
-      const listener = (): void => {
-        this.signals.delete(signal);
-        for (const w of waiters) this.abort(w, signal);
-      };
-      s = { waiters, listener };
-      this.signals.set(signal, s);
-      signal.addEventListener('abort', listener, { once: true });
-    }
-    s.waiters.add(p);
-  }
-
-  private unlisten(signal: AbortSignal, p: Pending): void {
-    const s = this.signals.get(signal);
-    if (!s?.waiters.delete(p) || s.waiters.size > 0) return;
-    this.signals.delete(signal);
-    signal.removeEventListener('abort', s.listener);
   }
 
   private abort(p: Pending, signal: AbortSignal): void {
@@ -400,9 +378,10 @@ export class Connection implements Caller, StreamHost, TransportHandler {
       const abort = (): void => this.fail(aborted(signal!, true));
       const late = (): void => this.fail(new RpcError(Status.DeadlineExceeded, 'handshake', { notRun: true }));
       const timer = setTimeout(late, this.cfg.connectTimeoutMs);
+      const deaf = onAbort(signal, abort);
       const clear = (): void => {
         clearTimeout(timer);
-        signal?.removeEventListener('abort', abort);
+        deaf();
         this.greeting = undefined;
       };
       this.greeting = {
@@ -410,7 +389,6 @@ export class Connection implements Caller, StreamHost, TransportHandler {
         reject: (e) => (clear(), reject(e)),
       };
       if (signal?.aborted) return abort();
-      signal?.addEventListener('abort', abort, { once: true });
       this.out.raw(preamble);
       this.out.frame(Kind.Hello, 0, 0, 0, 0, encodeHello({
         protoMin: 1,
@@ -487,7 +465,7 @@ export class Connection implements Caller, StreamHost, TransportHandler {
         this.give(p, f.body);
         return this.release(p);
       }
-      s.accept(f.body.slice());
+      s.accept(new Uint8Array(f.body));
       return this.give(p, f.body);
     }
     if (f.kind === Kind.Event) {
@@ -554,7 +532,7 @@ export class Connection implements Caller, StreamHost, TransportHandler {
   }
 
   private settle(p: Pending, err: RpcError): void {
-    if (p.signal) this.unlisten(p.signal, p);
+    p.deaf();
     if (p.stream) p.stream.end(err, 0);
     this.refuse(p, err);
   }

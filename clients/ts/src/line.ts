@@ -4,8 +4,10 @@ import type { CallOptions, Caller, MethodInfo, RawSubscription, SubscribeOptions
 import { Connection, type ConnectionConfig } from './connection.js';
 import { RpcError, aborted, retryable } from './errors.js';
 import { AuthKind, type Proof, type Welcome } from './hello.js';
+import { onAbort } from './signals.js';
 import { Status } from './status.js';
 import type { Transport } from './transport.js';
+import { version } from './version.js';
 
 /** Opens the way to the server. It gives up when the signal says so. */
 export type Dial = (signal: AbortSignal) => Promise<Transport>;
@@ -72,6 +74,7 @@ export class Line implements Caller {
   private since = 0;
   private retryAt = 0;
   private busy: Promise<void> = Promise.resolve();
+  private deaf = (): void => undefined; // to the signal that ends it
   private readonly builders = new Builders();
 
   private constructor(
@@ -83,7 +86,7 @@ export class Line implements Caller {
     this.first = o.backoff?.firstMs ?? 250;
     this.most = o.backoff?.maxMs ?? 15_000;
     this.cfg = {
-      client: o.name ?? 'tracker-client',
+      client: o.name ?? `tracker-client/${version}`,
       schemaHash,
       timeoutMs: o.timeoutMs ?? 30_000,
       connectTimeoutMs: o.connectTimeoutMs ?? 10_000,
@@ -98,17 +101,15 @@ export class Line implements Caller {
     const l = new Line(dial, o, schemaHash);
     const { signal } = o;
     if (signal?.aborted) throw aborted(signal, true);
-    signal?.addEventListener('abort', l.hangUp, { once: true });
+    l.deaf = onAbort(signal, () => void l.close());
     try {
       await l.connect();
     } catch (err) {
-      signal?.removeEventListener('abort', l.hangUp);
+      l.deaf();
       throw signal?.aborted ? aborted(signal, true) : err;
     }
     return l;
   }
-
-  private readonly hangUp = (): void => void this.close();
 
   /** What the server said that holds; undefined while there is no connection. */
   get welcome(): Welcome | undefined {
@@ -144,7 +145,7 @@ export class Line implements Caller {
   }
 
   call(m: MethodInfo, body: Uint8Array, o?: CallOptions): Promise<Uint8Array> {
-    const kept = body.slice();
+    const kept = new Uint8Array(body);
     const until = performance.now() + this.timeout(m, o);
     const { conn } = this;
     const tried = conn?.usable ? conn.call(m, body, o) : this.attempt(m, kept, o, until);
@@ -158,7 +159,7 @@ export class Line implements Caller {
   }
 
   async subscribe(m: MethodInfo, body: Uint8Array, o?: SubscribeOptions): Promise<RawSubscription> {
-    const kept = body.slice();
+    const kept = new Uint8Array(body);
     const until = performance.now() + this.cfg.timeoutMs;
     const open = async (): Promise<RawSubscription> => {
       const c = await this.connected(until, o?.signal);
@@ -204,7 +205,7 @@ export class Line implements Caller {
       const done = (): void => {
         this.waiters.delete(w);
         clearTimeout(timer);
-        signal?.removeEventListener('abort', abort);
+        deaf();
       };
       const w: Waiter = {
         ready: (c) => (done(), resolve(c)),
@@ -214,7 +215,7 @@ export class Line implements Caller {
       const late = (): void => w.fail(this.away());
       const ms = Math.max(1, until - performance.now());
       const timer = ms < 2 ** 31 ? setTimeout(late, ms) : undefined;
-      signal?.addEventListener('abort', abort, { once: true });
+      const deaf = onAbort(signal, abort);
       this.waiters.add(w);
     });
   }
@@ -228,10 +229,11 @@ export class Line implements Caller {
 
   private async connect(): Promise<void> {
     const t = new AbortController();
-    const stop = (): void => t.abort(this.life.signal.reason);
-    const timer = setTimeout(() => t.abort(new DOMException('connecting took too long', 'TimeoutError')), this.cfg.connectTimeoutMs);
-    if (this.life.signal.aborted) stop();
-    this.life.signal.addEventListener('abort', stop);
+    const ms = this.cfg.connectTimeoutMs;
+    let late = false;
+    const timer = setTimeout(() => ((late = true), t.abort()), ms);
+    const deaf = onAbort(this.life.signal, () => t.abort(this.life.signal.reason));
+    if (this.life.signal.aborted) t.abort(this.life.signal.reason);
     try {
       const auth = await this.proof();
       const transport = await this.dial(t.signal);
@@ -241,9 +243,12 @@ export class Line implements Caller {
       };
       c.it = await Connection.open(transport, { ...this.cfg, auth }, t.signal, { leaving });
       this.take(c.it);
+    } catch (err) {
+      if (!late) throw err;
+      throw new RpcError(Status.DeadlineExceeded, `connecting took more than ${ms} ms`, { notRun: true, cause: err });
     } finally {
       clearTimeout(timer);
-      this.life.signal.removeEventListener('abort', stop);
+      deaf();
     }
   }
 
@@ -319,7 +324,7 @@ export class Line implements Caller {
   private end(why: RpcError): void {
     if (this.over) return;
     this.over = why;
-    this.o.signal?.removeEventListener('abort', this.hangUp);
+    this.deaf();
     this.life.abort(why);
     const c = this.conn;
     this.conn = undefined;
@@ -347,14 +352,12 @@ export function sleep(ms: number, ...signals: (AbortSignal | undefined)[]): Prom
   return new Promise((resolve) => {
     const done = (slept: boolean): void => {
       clearTimeout(timer);
-      for (const s of signals) s?.removeEventListener('abort', stop);
+      for (const d of deaf) d();
       resolve(slept);
     };
     const stop = (): void => done(false);
     const timer = setTimeout(() => done(true), ms);
-    for (const s of signals) {
-      if (s?.aborted) return stop();
-      s?.addEventListener('abort', stop, { once: true });
-    }
+    const deaf = signals.map((s) => onAbort(s, stop));
+    if (signals.some((s) => s?.aborted)) stop();
   });
 }

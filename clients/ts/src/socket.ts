@@ -3,6 +3,7 @@ import { connect as connectNet, isIP, type Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions as TlsConnectOptions, type TLSSocket } from 'node:tls';
 import { RpcError, aborted } from './errors.js';
 import { untrusted } from './line.js';
+import { onAbort } from './signals.js';
 import { Status } from './status.js';
 import type { TlsOptions } from './tls.js';
 import { type Transport, type TransportHandler, unreachable } from './transport.js';
@@ -33,7 +34,8 @@ export class SocketTransport implements Transport {
   start(h: TransportHandler): void {
     this.handler = h;
     if (this.over) return h.closed(this.failure);
-    this.socket.on('data', (chunk: Uint8Array) => h.data(chunk));
+    // A Buffer's own slice does not copy: nobody behind this meets one.
+    this.socket.on('data', (c: Uint8Array) => h.data(new Uint8Array(c.buffer, c.byteOffset, c.length)));
     this.socket.on('drain', () => h.drained());
     this.socket.on('end', () => this.socket.destroy());
     this.socket.resume();
@@ -67,7 +69,7 @@ export function dialSocket(address: string, tls: TlsOptions | undefined, signal:
     if (signal.aborted) return reject(aborted(signal, true));
     const socket = tls ? connectTls(tlsOptions(host, port, tls)) : connectNet({ host, port });
     const clear = (): void => {
-      signal.removeEventListener('abort', onAbort);
+      deaf();
       socket.removeListener('error', onError);
     };
     const fail = (err: RpcError): void => {
@@ -76,9 +78,8 @@ export function dialSocket(address: string, tls: TlsOptions | undefined, signal:
       socket.destroy();
       reject(err);
     };
-    const onAbort = (): void => fail(aborted(signal, true));
     const onError = (err: Error): void => fail(unreachable(address, err.message || String(err), err));
-    signal.addEventListener('abort', onAbort, { once: true });
+    const deaf = onAbort(signal, () => fail(aborted(signal, true)));
     socket.on('error', onError);
     socket.once(tls ? 'secureConnect' : 'connect', () => {
       const wrong = tls && judge(socket as TLSSocket, pin, address);

@@ -140,7 +140,7 @@ export class Stream implements RawSubscription {
     this.skipped += skipped;
     if (this.closed) return;
     // A copy: what waits must not hold a whole chunk of what was received.
-    const e: Event = { seq, skipped, type: f.code, body: b.slice(8) };
+    const e: Event = { seq, skipped, type: f.code, body: new Uint8Array(b.subarray(8)) };
     const w = this.waiter;
     if (!w) {
       this.queue.push(e);

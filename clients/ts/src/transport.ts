@@ -1,4 +1,5 @@
 import { RpcError, aborted } from './errors.js';
+import { onAbort } from './signals.js';
 import { Status } from './status.js';
 
 /** What a transport tells its connection. */
@@ -36,6 +37,8 @@ export interface WebSocketLike {
   onclose: ((e: never) => unknown) | null;
   send(data: Uint8Array<ArrayBuffer>): void;
   close(code?: number, reason?: string): void;
+  /** Of some implementations: ends it without the server's word. */
+  terminate?(): void;
 }
 
 export type WebSocketConstructor = new (url: string, protocols: string) => WebSocketLike;
@@ -49,6 +52,8 @@ export const defaultPath = '/v1/rpc';
 /** How often a WebSocket with much to send is asked whether it has less. */
 const pollMs = 5;
 const much = 256 << 10;
+/** How long a server may take to say goodbye. */
+const lingerMs = 1_000;
 
 /** Frames in the binary messages of a WebSocket. */
 export class WebSocketTransport implements Transport {
@@ -58,6 +63,7 @@ export class WebSocketTransport implements Transport {
   private over = false;
   private failure: Error | undefined;
   private poll: ReturnType<typeof setTimeout> | undefined;
+  private leaving: ReturnType<typeof setTimeout> | undefined;
 
   private constructor(private readonly ws: WebSocketLike) {}
 
@@ -65,25 +71,29 @@ export class WebSocketTransport implements Transport {
   static open(url: string, ctor: WebSocketConstructor, signal: AbortSignal): Promise<WebSocketTransport> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(aborted(signal, true));
-      const ws = new ctor(url, subprotocol);
+      let ws: WebSocketLike;
+      try {
+        ws = new ctor(url, subprotocol);
+      } catch (err) {
+        return reject(unreachable(url, String(err), err)); // a page by https may not open ws://
+      }
       ws.binaryType = 'arraybuffer';
       const t = new WebSocketTransport(ws);
       const fail = (err: RpcError): void => {
-        signal.removeEventListener('abort', onAbort);
+        deaf();
         ws.onopen = ws.onclose = ws.onmessage = null;
         ws.onerror = () => undefined;
         ws.close();
         reject(err);
       };
-      const onAbort = (): void => fail(aborted(signal, true));
-      signal.addEventListener('abort', onAbort, { once: true });
+      const deaf = onAbort(signal, () => fail(aborted(signal, true)));
       const refused = 'the connection was refused or lost'; // browsers say no more
       ws.onerror = (e: { message?: string }) => fail(unreachable(url, e.message || refused));
       ws.onclose = () => fail(unreachable(url, refused));
       ws.onmessage = (e: { data: unknown }) => t.message(e.data);
       ws.onopen = () => {
         if (ws.protocol !== subprotocol) return fail(unreachable(url, `the server does not speak ${subprotocol}`));
-        signal.removeEventListener('abort', onAbort);
+        deaf();
         ws.onerror = (e: { message?: string }) => {
           t.failure ??= new Error(e.message ?? 'the connection broke');
         };
@@ -118,9 +128,15 @@ export class WebSocketTransport implements Transport {
   }
 
   close(): void {
-    if (this.poll !== undefined) clearTimeout(this.poll);
+    clearTimeout(this.poll);
     this.poll = undefined;
-    if (!this.over) this.ws.close(1000);
+    if (this.over || this.leaving !== undefined) return;
+    this.ws.close(1000);
+    // A server that is gone does not say goodbye.
+    this.leaving = setTimeout(() => {
+      this.ws.terminate?.();
+      this.ended({});
+    }, lingerMs);
   }
 
   // A WebSocket does not tell when it has sent something, so it is asked.
@@ -148,7 +164,8 @@ export class WebSocketTransport implements Transport {
   private ended(e: { code?: number; reason?: string }): void {
     if (this.over) return;
     this.over = true;
-    if (this.poll !== undefined) clearTimeout(this.poll);
+    clearTimeout(this.poll);
+    clearTimeout(this.leaving);
     if (e.reason) this.failure ??= new Error(`${e.reason} (${e.code})`);
     this.handler?.closed(this.failure);
   }

@@ -5,6 +5,7 @@ import type { AreaInit, WatchAckT, WatchFrameT } from './gen/messages.js';
 import { WatchClient } from './gen/services.js';
 import { FrameKind } from './gen/trk.js';
 import { sleep, type Line } from './line.js';
+import { onAbort } from './signals.js';
 import { Status, mayPass } from './status.js';
 import type { Subscription } from './subscription.js';
 
@@ -106,10 +107,12 @@ export class LiveWatch implements AsyncIterable<WatchEvent> {
     if (!on) return;
     try {
       const ack = await new WatchClient(on.conn).move({ watch: on.number, area: request(area) }, this.signals());
+      if (on.stream !== ack.stream) {
+        this.complete = false;
+        this.position = NaN;
+      }
       on.stream = ack.stream;
       this.epoch = ack.epoch;
-      this.complete = false;
-      this.position = NaN;
       this.confirmed = area;
       this.moved = false;
     } catch (err) {
@@ -184,8 +187,7 @@ export class LiveWatch implements AsyncIterable<WatchEvent> {
   }
 
   private async *frames(on: Open): AsyncGenerator<WatchEvent, void, undefined> {
-    const stop = (): void => on.sub.close();
-    this.o.signal?.addEventListener('abort', stop, { once: true });
+    const deaf = onAbort(this.o.signal, () => on.sub.close());
     try {
       for await (const { value: f } of on.sub) {
         if (f.stream !== on.stream) await this.moving; // its answer may be behind the frame
@@ -194,7 +196,7 @@ export class LiveWatch implements AsyncIterable<WatchEvent> {
         yield this.advance(f);
       }
     } finally {
-      this.o.signal?.removeEventListener('abort', stop);
+      deaf();
       this.open = undefined;
       on.sub.close();
     }
@@ -274,10 +276,9 @@ function request(a: Area): AreaInit {
 /** A signal that follows others until it is cleared. */
 function either(...signals: (AbortSignal | undefined)[]): { signal: AbortSignal; clear(): void } {
   const c = new AbortController();
-  const follow = (e: Event): void => c.abort((e.target as AbortSignal).reason);
-  for (const s of signals) {
+  const deaf = signals.map((s) => {
     if (s?.aborted) c.abort(s.reason);
-    s?.addEventListener('abort', follow, { once: true });
-  }
-  return { signal: c.signal, clear: () => signals.forEach((s) => s?.removeEventListener('abort', follow)) };
+    return onAbort(s, () => c.abort(s!.reason));
+  });
+  return { signal: c.signal, clear: () => deaf.forEach((d) => d()) };
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test, { after, before } from 'node:test';
 import { AppError, RpcError, Status, writeFix, type Client, type LineState, type WatchEvent } from 'tracker-client';
-import { connect, connectTcp, type ConnectOptions } from 'tracker-client/node';
+import { connect as connectAny, connectTcp, type ConnectOptions } from 'tracker-client/node';
 import { Proxy } from './proxy.js';
 import { Server, noServer } from './server.js';
 
@@ -15,9 +15,17 @@ before(async () => {
   admin = await connect(server.address, { token: server.token });
 });
 after(async () => {
-  await admin?.close();
+  // A test that failed has left its client open, which would keep the process.
+  await Promise.all([admin?.close(), ...opened.map((c) => c.close())]);
   await server?.remove();
 });
+
+const opened: Client[] = [];
+async function connect(address: string, o: ConnectOptions = {}): Promise<Client> {
+  const c = await connectAny(address, o);
+  opened.push(c);
+  return c;
+}
 
 const backoff = { firstMs: 20, maxMs: 200 };
 const both: [string, (o?: ConnectOptions) => Promise<Client>][] = [

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import test from 'node:test';
+import { version } from '#dist/version.js';
 import { packageDir } from './root.js';
 
 const dist = join(packageDir, 'dist');
@@ -43,6 +44,10 @@ test('the types name nothing that a browser has not', () => {
   for (const f of readdirSync(dist).filter((f) => f.endsWith('.d.ts') && !['node.d.ts', 'socket.d.ts'].includes(f))) {
     assert.doesNotMatch(read(join(dist, f)), /node:|NodeJS\.|\bBuffer\b/, f);
   }
+});
+
+test('the server is told the version of the package', () => {
+  assert.equal(version, (JSON.parse(read(join(packageDir, 'package.json'))) as { version: string }).version);
 });
 
 test('versions are exact, and the lock file holds no addresses', () => {
