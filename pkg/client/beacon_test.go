@@ -102,6 +102,7 @@ func TestBeaconQueueForgetsTheOldest(t *testing.T) {
 }
 
 func TestBeaconSendsAgainWhatAnAckMisses(t *testing.T) {
+	t.Parallel()
 	s := newSink(t, testEnrolment(1))
 	var window seal.Window
 	s.replies(func(h seal.Header, _ *track.Batch) *seal.Ack {
@@ -140,6 +141,7 @@ func places(fixes []track.Fix) (n int) {
 }
 
 func TestBeaconAsksOnceMoreInsteadOfSendingAgain(t *testing.T) {
+	t.Parallel()
 	s := newSink(t, testEnrolment(1))
 	var window seal.Window
 	var last time.Time
@@ -171,6 +173,7 @@ func TestBeaconAsksOnceMoreInsteadOfSendingAgain(t *testing.T) {
 }
 
 func TestBeaconGivesUpOnALineThatCarriesNothingBack(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	s := newSink(t, testEnrolment(1))
 	b := newTestBeacon(t, s, func(c *BeaconConfig) { c.Acks = true })
 	start(t, b.Run)

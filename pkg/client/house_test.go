@@ -207,6 +207,7 @@ func (h *house) as(token string) *Conn {
 func overAll(t *testing.T, test func(t *testing.T, h *house)) {
 	for _, scheme := range schemes {
 		t.Run(cmp.Or(strings.TrimSuffix(scheme, "://"), "tcp"), func(t *testing.T) {
+			t.Parallel()
 			h := newHouse(t, nil)
 			h.scheme = scheme
 			test(t, h)

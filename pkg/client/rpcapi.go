@@ -246,6 +246,9 @@ func (c *overRPC) near(ctx context.Context, at geo.Point, within geo.Meters, lim
 	if err != nil {
 		return nil, err
 	}
+	if reply.DistancesLength() != reply.FixesLength() {
+		return nil, c.strange(errors.New("not a distance for each fix"))
+	}
 	hits := make([]Hit, 0, reply.FixesLength())
 	for i, f := range appendFixes(nil, &reply, nil) {
 		var d trk.Distance

@@ -95,17 +95,24 @@ type fixTable interface {
 	Fixes(x *trk.Fix, i int) bool
 	FixesLength() int
 	Names(i int) []byte
+	NamesLength() int
 }
 
-// appendFixes appends the fixes of a table.
+// appendFixes appends the fixes of a table. That each has a name beside it is what the
+// schema asks for and no verifier knows.
 func appendFixes(dst []Fix, t fixTable, w words) []Fix {
 	var x trk.Fix
+	names := t.NamesLength()
 	for i := range t.FixesLength() {
 		if !t.Fixes(&x, i) {
 			break
 		}
+		name := ""
+		if i < names {
+			name = w.intern(t.Names(i))
+		}
 		dst = append(dst, Fix{})
-		readFix(&dst[len(dst)-1], &x, w.intern(t.Names(i)))
+		readFix(&dst[len(dst)-1], &x, name)
 	}
 	return dst
 }
