@@ -193,7 +193,12 @@ type Area struct {
 
 // Positions walks the latest fix of each device in the area.
 func (c *Conn) Positions(ctx context.Context, a Area) iter.Seq2[Fix, error] {
-	return pages(func(after string) ([]Fix, string, error) { return c.wire.positions(ctx, a, after) })
+	return pages(func(after string) ([]Fix, string, error) {
+		if len(a.Devices) > 0 && a.Box != nil {
+			return nil, "", fmt.Errorf("area: want devices or a box, not both: %w", track.ErrInvalid)
+		}
+		return c.wire.positions(ctx, a, after)
+	})
 }
 
 // Hit is a device near a place.

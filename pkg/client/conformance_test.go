@@ -220,6 +220,8 @@ func questions(t *testing.T) []inquiry {
 		{"positions nowhere", positions(Area{Box: &empty})},
 		{"positions upside down*", positions(Area{Box: &wrong})},
 		{"positions of some", positions(Area{Devices: []string{"time", "plain", "silent", "beat"}})},
+		{"positions of some in a box", positions(Area{Devices: []string{"plain"}, Box: &whole})},
+		{"watch some in a box*", watchRefused(Area{Devices: []string{"plain"}, Box: &whole})},
 		{"positions of nobody", positions(Area{Devices: []string{"plain", "no such device"}})},
 		{"near", near(geo.Deg(48.137, -11.575), 1000, 3)},
 		{"near with defaults", near(geo.Deg(48.137, -11.575), 20_000_000, 0)},

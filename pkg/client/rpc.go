@@ -281,9 +281,9 @@ func (c *overRPC) close() {
 	}
 }
 
-// do asks one question. One that certainly had no effect, or has the same twice, is
+// do asks one question. One that certainly had no effect, or may have the same twice, is
 // asked again, once, if the line broke under it.
-func (c *overRPC) do(ctx context.Context, method uint16, ask func(ctx context.Context, to rpc.Caller) error) error {
+func (c *overRPC) do(ctx context.Context, twice bool, ask func(ctx context.Context, to rpc.Caller) error) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
 	for again := false; ; again = true {
@@ -297,7 +297,7 @@ func (c *overRPC) do(ctx context.Context, method uint16, ask func(ctx context.Co
 		if err == nil {
 			return nil
 		}
-		if again || !broken || !rpc.Retryable(err, idempotent(method)) || !sleep(ctx, rand.N(retryPause)) {
+		if again || !broken || !rpc.Retryable(err, twice) || !sleep(ctx, rand.N(retryPause)) {
 			return c.failure(ctx, err)
 		}
 	}

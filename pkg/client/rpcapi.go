@@ -17,7 +17,7 @@ import (
 // answer.
 func question[A any](ctx context.Context, c *overRPC, method uint16, call func(context.Context, rpc.Caller) (A, error)) (A, error) {
 	var reply A
-	err := c.do(ctx, method, func(ctx context.Context, to rpc.Caller) (err error) {
+	err := c.do(ctx, idempotent(method), func(ctx context.Context, to rpc.Caller) (err error) {
 		reply, err = call(ctx, to)
 		return err
 	})
@@ -146,7 +146,7 @@ func (c *overRPC) resetFloor(ctx context.Context, ref string) (Device, error) {
 }
 
 func (c *overRPC) revoke(ctx context.Context, ref string) error {
-	return c.do(ctx, trk.DevicesRevokeID, func(ctx context.Context, to rpc.Caller) error {
+	return c.do(ctx, idempotent(trk.DevicesRevokeID), func(ctx context.Context, to rpc.Caller) error {
 		_, err := trk.DevicesClient{Caller: to}.Revoke(ctx, &trk.DeviceRefT{Device: ref})
 		return err
 	})
@@ -262,7 +262,7 @@ func (c *overRPC) history(ctx context.Context, q HistoryQuery, yield func(Fix, e
 	order := &trk.HistoryReqT{Device: q.Device, From: notBefore(q.From), To: notBefore(q.To),
 		Limit: uint32(max(q.Limit, 0)), Heartbeats: q.Heartbeats}
 	var s *trk.PositionsHistoryStream
-	l, err := c.stream(ctx, trk.PositionsHistoryID, func(ctx context.Context, to rpc.Caller) (err error) {
+	l, err := c.stream(ctx, func(ctx context.Context, to rpc.Caller) (err error) {
 		s, err = trk.PositionsClient{Caller: to}.History(ctx, order)
 		return err
 	})
@@ -326,7 +326,7 @@ func (c *overRPC) createToken(ctx context.Context, name, role string, ttl time.D
 }
 
 func (c *overRPC) revokeToken(ctx context.Context, id string) error {
-	return c.do(ctx, trk.TokensRevokeID, func(ctx context.Context, to rpc.Caller) error {
+	return c.do(ctx, idempotent(trk.TokensRevokeID), func(ctx context.Context, to rpc.Caller) error {
 		_, err := trk.TokensClient{Caller: to}.Revoke(ctx, &trk.TokenRefT{Id: id})
 		return err
 	})

@@ -58,7 +58,7 @@ func asAnswer(ack *trk.WatchAck, err error) *answer {
 func (c *overRPC) watch(ctx context.Context, a Area, from mark) (feed, error) {
 	order := &trk.WatchReqT{Area: asArea(a), ResumeEpoch: from.epoch, ResumePosition: float64(from.seq)}
 	var s *trk.WatchOpenStream
-	l, err := c.stream(ctx, trk.WatchOpenID, func(ctx context.Context, to rpc.Caller) (err error) {
+	l, err := c.stream(ctx, func(ctx context.Context, to rpc.Caller) (err error) {
 		s, err = trk.WatchClient{Caller: to}.Open(ctx, order)
 		return err
 	})
@@ -74,11 +74,11 @@ func (c *overRPC) watch(ctx context.Context, a Area, from mark) (feed, error) {
 	return &rpcFeed{c: c, link: l, stream: s, ctx: ctx, watch: ack.Watch(), answer: asAnswer(&ack, nil), words: make(words, 4096)}, nil
 }
 
-// stream opens a subscription, again if the line breaks under it, and returns the link
-// that it uses; whoever ends the subscription releases it.
-func (c *overRPC) stream(ctx context.Context, method uint16, open func(ctx context.Context, to rpc.Caller) error) (*link, error) {
+// stream opens a subscription, again if the line breaks under it, which ended the first,
+// and returns the link that it uses; whoever ends the subscription releases it.
+func (c *overRPC) stream(ctx context.Context, open func(ctx context.Context, to rpc.Caller) error) (*link, error) {
 	var used *link
-	err := c.do(ctx, method, func(ctx context.Context, to rpc.Caller) error {
+	err := c.do(ctx, true, func(ctx context.Context, to rpc.Caller) error {
 		if err := open(ctx, to); err != nil {
 			return err
 		}
