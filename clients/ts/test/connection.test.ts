@@ -3,6 +3,7 @@ import test from 'node:test';
 import { Connection, type ConnectionConfig } from '#dist/connection.js';
 import { Kind, flagMeta, flagMore, noTimeout, type Frame } from '#dist/frame.js';
 import { AuthKind, RpcError, Status } from 'tracker-client';
+import { mulberry } from './root.js';
 import { FakePeer, errorBody, eventBody, nothing, readU32, stream, text, u32, unary, type Limits } from './fake.js';
 
 const config: ConnectionConfig = {
@@ -432,4 +433,26 @@ test('what the transport does not take waits here, and calls of the meantime tra
   peer.drained();
   assert.deepEqual((await Promise.all(calls)).map((b) => Buffer.from(b).toString()), ['a', 'b']);
   await c.close();
+});
+
+test('whatever a server sends, every call and subscription ends', async () => {
+  const random = mulberry(99);
+  const n = (most: number): number => Math.floor(random() * most);
+  for (let round = 0; round < 200; round++) {
+    const [c, peer] = await connect({ maxInflight: 3 }, { window: 2 });
+    const calls = Array.from({ length: 2 + n(3) }, () => c.call(unary, nothing));
+    const reading = (async () => {
+      const s = await c.subscribe(stream, nothing);
+      for await (const e of s) assert.ok(e.seq > 0n);
+    })();
+    const all = Promise.allSettled([...calls, reading]);
+    await peer.until(Kind.Req, 3); // the others wait
+    for (let i = 0; i < 12; i++) {
+      const body = Uint8Array.from({ length: n(24) }, () => (random() < 0.7 ? n(3) : n(256)));
+      peer.send(n(14), n(6), n(40), n(3), body, random() < 0.8 ? 0 : n(4));
+    }
+    peer.close();
+    for (const r of await all) assert.ok(r.status === 'fulfilled' || r.reason instanceof RpcError, String((r as PromiseRejectedResult).reason));
+    await c.ended;
+  }
 });
