@@ -9,13 +9,15 @@
 //	           in the reader   a worker    a worker, serial   a worker for
 //	                │              │         for its key     as long as it lives
 //	                ▼              ▼              ▼              ▼ credit
-//	peer ◄═ one write a batch ═ [ output: RSP RSP ERR EVENT RSP PONG … ] ◄═
+//	peer ◄═ a write or two a batch ═ [ output: RSP RSP ERR EVENT RSP PONG … ] ◄═
 //
 // One rule makes it fast: the reader never blocks in a read with unsent output, and
-// never writes while a whole request is still buffered. So the price of a read, a
-// write and two wake-ups is paid once for a batch. Answers of workers gather in the
-// same output; who writes them yields once before, because a writer that flushes at
-// once writes one answer at a time.
+// writes once for a small batch and twice for a large one while whole requests are
+// buffered. So the price of reads, writes and wake-ups is shared by a batch, and a
+// large one's first half is on its way back while the second is worked on: server and
+// peer work at the same time instead of in turns. Answers of workers gather in the same
+// output; who writes them yields once before, because a writer that flushes at once
+// writes one answer at a time.
 //
 // A subscription is a request whose answer stays open: the same id carries RSP, then
 // EVENTs as far as CREDIT reaches, then END. What happens to updates without credit
