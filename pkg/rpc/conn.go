@@ -33,6 +33,7 @@ type conn struct {
 	in      parser
 	out     []byte // what inline requests answered
 	inline  Request
+	halves  bool       // a batch may be answered in two
 	calling bool       // in a handler that may panic
 	batch   []*Request // to submit together
 	group   *Request   // the last of batch, if others may share its turn
@@ -110,7 +111,11 @@ func (c *conn) read(ctx context.Context) *Error {
 	if door, ok := c.nc.(interface{ Admit() }); ok {
 		door.Admit()
 	}
-	from := newEager(c.nc, &c.s.stats.reads)
+	// Answers to half of a batch leave at once: then the peer works on them while the
+	// other half is worked on here, instead of the two taking turns. Transports that cut
+	// what they carry into records, such as TLS, have that effect by themselves.
+	from, halves := newEager(c.nc, &c.s.stats.reads)
+	c.halves = halves
 	pinged := false
 	for {
 		if e := c.process(); e != nil {

@@ -32,22 +32,22 @@ type eager struct {
 	hot   bool // the last batch came within eagerTime
 }
 
-// newEager reads from nc, looking first where that is possible.
-func newEager(nc net.Conn, reads *atomic.Uint64) io.Reader {
+// newEager reads from nc, looking first where that is possible: plain says so.
+func newEager(nc net.Conn, reads *atomic.Uint64) (from io.Reader, plain bool) {
 	tcp := tcpOf(nc)
 	if tcp == nil {
-		return nc
+		return nc, false
 	}
 	raw, err := tcp.SyscallConn()
 	if err != nil {
-		return nc
+		return nc, false
 	}
 	e := &eager{nc: nc, raw: raw, reads: reads}
 	e.look = func(fd uintptr) bool {
 		e.n, _ = syscall.Read(int(fd), e.buf)
 		return true // whatever came of it: who waits is Read
 	}
-	return e
+	return e, true
 }
 
 // tcpOf finds the socket below a connection: nil when something in between has to see

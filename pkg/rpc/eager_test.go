@@ -30,7 +30,8 @@ func TestEagerReadsTellTheSame(t *testing.T) {
 			defer far.Close()
 			var reads atomic.Uint64
 			reads.Store(1 + row.others)
-			e := newEager(far, &reads).(*eager)
+			from, _ := newEager(far, &reads)
+			e := from.(*eager)
 			e.hot = true
 			row.do(e, near)
 			n, err := e.Read(make([]byte, 100))

@@ -47,9 +47,10 @@ func (c *conn) frames() (again bool, e *Error) {
 	}()
 	calls := c.calls
 	defer func() { c.s.stats.inline.Add(c.calls - calls) }()
-	// Answers to half of a batch leave at once: then its peer works on them while the
-	// other half is worked on here, instead of the two taking turns.
-	early := min(max(fewAnswers, (c.in.w-c.in.r)/2), bigBuffer)
+	early := bigBuffer
+	if c.halves {
+		early = min(max(fewAnswers, (c.in.w-c.in.r)/2), bigBuffer)
+	}
 	var f Frame
 	for {
 		ok, e := c.in.next(&f)
