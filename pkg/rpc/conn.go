@@ -101,15 +101,31 @@ func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
 	}
 }
 
+// begin shakes hands and answers what came with the HELLO. It does so on a stack that
+// goes back when that is done: what stays with an idle connection is the shallow one of
+// its reader, half the size.
+func (c *conn) begin(ctx context.Context) (e *Error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if e = c.handshake(ctx); e != nil {
+			return
+		}
+		c.in.limit = c.s.cfg.MaxFrame
+		c.s.stats.accepted.Add(1)
+		if door, ok := c.nc.(interface{ Admit() }); ok {
+			door.Admit()
+		}
+		e = c.process()
+	}()
+	<-done
+	return e
+}
+
 // read is the life of the connection. It returns what the peer did wrong, or nil.
 func (c *conn) read(ctx context.Context) *Error {
-	if e := c.handshake(ctx); e != nil {
+	if e := c.begin(ctx); e != nil {
 		return e
-	}
-	c.in.limit = c.s.cfg.MaxFrame
-	c.s.stats.accepted.Add(1)
-	if door, ok := c.nc.(interface{ Admit() }); ok {
-		door.Admit()
 	}
 	// Answers to half of a batch leave at once: then the peer works on them while the
 	// other half is worked on here, instead of the two taking turns. Transports that cut
@@ -118,9 +134,6 @@ func (c *conn) read(ctx context.Context) *Error {
 	c.halves = halves
 	pinged := false
 	for {
-		if e := c.process(); e != nil {
-			return e
-		}
 		busy, going := c.look()
 		if going && !c.closed {
 			c.announce()
@@ -150,6 +163,9 @@ func (c *conn) read(ctx context.Context) *Error {
 		default:
 			var e *Error // of a transport that knows what a frame is
 			errors.As(err, &e)
+			return e
+		}
+		if e := c.process(); e != nil {
 			return e
 		}
 	}

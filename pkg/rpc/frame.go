@@ -21,7 +21,7 @@ const HeaderSize = 12
 const (
 	maxBody     = 1<<24 - 1
 	chunk       = 64 << 10 // a longer message travels in frames of this size
-	smallBuffer = 1 << 10  // what a connection starts with
+	smallBuffer = 512      // what a connection starts with
 	bigBuffer   = 64 << 10 // what a busy one grows to
 )
 

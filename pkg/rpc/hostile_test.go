@@ -320,7 +320,7 @@ func TestBufferFollowsThePeer(t *testing.T) {
 		}
 	}
 	for _, row := range []struct{ times, bytes, size int }{
-		{1, 100, smallBuffer}, {1000, 1800, 2 * smallBuffer}, {1, 300_000, 512 << 10},
+		{1, 100, smallBuffer}, {1000, 1800, 2 << 10}, {1, 300_000, 512 << 10},
 		{1, 1800, bigBuffer}, {10000, 100, smallBuffer},
 	} {
 		for range row.times {
