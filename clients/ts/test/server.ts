@@ -85,3 +85,32 @@ export class Server {
     rmSync(this.dir, { recursive: true, force: true });
   }
 }
+
+/** The Example service of a newer schema. */
+export class LaterServer {
+  private constructor(
+    readonly address: string,
+    private readonly process: ChildProcess,
+    private readonly dir: string,
+  ) {}
+
+  static async start(): Promise<LaterServer> {
+    const dir = mkdtempSync(join(tmpdir(), 'later-'));
+    const program = join(dir, 'serve');
+    execFileSync('go', ['build', '-o', program, './pkg/wire/trk/internal/later/serve'], { cwd: repository, stdio: 'inherit' });
+    const p = spawn(program, { stdio: ['pipe', 'pipe', 'inherit'] });
+    for await (const line of createInterface({ input: p.stdout })) {
+      const m = /^ready tcp=(\S+)/.exec(line);
+      if (m) return new LaterServer(m[1]!, p, dir);
+    }
+    throw new Error('the server of a newer schema did not start');
+  }
+
+  async stop(): Promise<void> {
+    const ended = new Promise((resolve) => this.process.once('close', resolve));
+    this.process.stdin!.end();
+    this.process.stdout!.resume();
+    await ended;
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}

@@ -3,7 +3,7 @@ import test from 'node:test';
 import { RpcError, Status, methods, schemaHash } from 'tracker-client';
 import { connect } from 'tracker-client/node';
 import * as v2 from './gen-v2/services.js';
-import { Server, noServer } from './server.js';
+import { LaterServer, Server, noServer } from './server.js';
 import { Memory, Runner, suite } from './suite.js';
 
 test('bindings of a newer schema get on with a server of this one', { skip: noServer ?? false }, async (t) => {
@@ -34,6 +34,25 @@ test('bindings of a newer schema get on with a server of this one', { skip: noSe
     const empty = await services.devices.list();
     assert.deepEqual(empty.devices, []);
   });
+});
+
+test('a server of a newer schema gets on with the bindings of this one', { skip: noServer ?? false }, async (t) => {
+  const server = await LaterServer.start();
+  t.after(() => server.stop());
+  const client = await connect(server.address, { token: 'any' });
+  t.after(() => client.close());
+  const { example } = client;
+  assert.deepEqual(await example.sum({ a: 1, b: 2 }), { sum: 3 });
+  assert.deepEqual(await example.asyncSum({ a: -1, b: -2 }), { sum: -3 });
+  assert.deepEqual(await example.sleep({ ms: 1, a: 2 ** 31 - 1, b: 1 }), { sum: -(2 ** 31) });
+  assert.deepEqual((await example.echo({ payload: new Uint8Array([1, 2, 3]) })).payload, new Uint8Array([1, 2, 3]));
+  assert.equal((await example.pub({ topic: 'news', count: 9 })).published, 9);
+  const sub = await example.sub({ topic: 'four' });
+  assert.deepEqual(sub.answer, { subscribers: 4 });
+  const values: number[] = [];
+  for await (const { value } of sub) values.push(value.value);
+  assert.deepEqual(values, [0, 1, 2, 3, 4]);
+  await assert.rejects(client.status.get(), (e: unknown) => e instanceof RpcError && e.status === Status.Unimplemented);
 });
 
 test('no method changed its number', () => {

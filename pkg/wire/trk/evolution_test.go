@@ -11,6 +11,7 @@ import (
 
 	"tracker/pkg/rpc"
 	"tracker/pkg/wire/trk"
+	"tracker/pkg/wire/trk/internal/later"
 	"tracker/pkg/wire/trk/internal/v2"
 )
 
@@ -98,14 +99,14 @@ func (p old) sub(topic string) (uint32, []int32, error) {
 	}
 }
 
-// later is of the grown schema, and says all that is new in it.
-type later struct{ c v2.ExampleClient }
+// newer is of the grown schema, and says all that is new in it.
+type newer struct{ c v2.ExampleClient }
 
-func (p later) request(a, b int32) *v2.SumReqT {
+func (p newer) request(a, b int32) *v2.SumReqT {
 	return &v2.SumReqT{A: a, B: b, C: 1000, Label: "new", Weights: []float64{1, 2}}
 }
 
-func (p later) sum(a, b int32) (int32, error) {
+func (p newer) sum(a, b int32) (int32, error) {
 	out, err := p.c.Sum(context.Background(), p.request(a, b))
 	if err != nil {
 		return 0, err
@@ -113,7 +114,7 @@ func (p later) sum(a, b int32) (int32, error) {
 	return out.Sum(), nil
 }
 
-func (p later) asyncSum(a, b int32) (int32, error) {
+func (p newer) asyncSum(a, b int32) (int32, error) {
 	out, err := p.c.AsyncSum(context.Background(), p.request(a, b))
 	if err != nil {
 		return 0, err
@@ -121,7 +122,7 @@ func (p later) asyncSum(a, b int32) (int32, error) {
 	return out.Sum(), nil
 }
 
-func (p later) sleep(ms uint32, a, b int32) (int32, error) {
+func (p newer) sleep(ms uint32, a, b int32) (int32, error) {
 	out, err := p.c.Sleep(context.Background(), &v2.SleepReqT{Ms: ms, A: a, B: b})
 	if err != nil {
 		return 0, err
@@ -129,12 +130,12 @@ func (p later) sleep(ms uint32, a, b int32) (int32, error) {
 	return out.Sum(), nil
 }
 
-func (p later) echo(payload []byte) ([]byte, error) {
+func (p newer) echo(payload []byte) ([]byte, error) {
 	out, err := p.c.Echo(context.Background(), &v2.EchoReqT{Payload: payload, Times: 1})
 	return out.PayloadBytes(), err
 }
 
-func (p later) pub(topic string, count uint32) (uint32, error) {
+func (p newer) pub(topic string, count uint32) (uint32, error) {
 	out, err := p.c.Pub(context.Background(), &v2.PubReqT{Topic: topic, Count: count, Urgent: true})
 	if err != nil {
 		return 0, err
@@ -142,7 +143,7 @@ func (p later) pub(topic string, count uint32) (uint32, error) {
 	return out.Published(), nil
 }
 
-func (p later) sub(topic string) (uint32, []int32, error) {
+func (p newer) sub(topic string) (uint32, []int32, error) {
 	s, err := p.c.Sub(context.Background(), &v2.SubReqT{Topic: topic, Since: 1})
 	if err != nil {
 		return 0, nil, err
@@ -198,50 +199,6 @@ func (oldServer) Sub(_ *rpc.Request, in trk.SubReq, s trk.ExampleSubPublisher) e
 	return nil
 }
 
-type laterServer struct{}
-
-func (laterServer) answer(in v2.SumReq, out []byte) ([]byte, error) {
-	sum := in.A() + in.B()
-	return v2.AppendSumRsp(out, &v2.SumRspT{Sum: sum, Exact: float64(sum), Terms: []int32{in.A(), in.B()}, Label: string(in.Label())}), nil
-}
-
-func (s laterServer) Sum(_ *rpc.Request, in v2.SumReq, out []byte) ([]byte, error) {
-	return s.answer(in, out)
-}
-
-func (s laterServer) AsyncSum(_ *rpc.Request, in v2.SumReq, out []byte) ([]byte, error) {
-	return s.answer(in, out)
-}
-
-func (laterServer) Product(_ *rpc.Request, in v2.SumReq, out []byte) ([]byte, error) {
-	return v2.AppendSumRsp(out, &v2.SumRspT{Sum: in.A() * in.B()}), nil
-}
-
-func (laterServer) Sleep(_ *rpc.Request, in v2.SleepReq, out []byte) ([]byte, error) {
-	return v2.AppendSumRsp(out, &v2.SumRspT{Sum: in.A() + in.B(), Label: "slept"}), nil
-}
-
-func (laterServer) Echo(_ *rpc.Request, in v2.EchoReq, out []byte) ([]byte, error) {
-	return v2.AppendEchoRsp(out, &v2.EchoRspT{Payload: in.PayloadBytes(), Checksum: 7}), nil
-}
-
-func (laterServer) Pub(_ *rpc.Request, in v2.PubReq, out []byte) ([]byte, error) {
-	return v2.AppendPubAck(out, &v2.PubAckT{Published: in.Count(), Position: 9}), nil
-}
-
-func (laterServer) Sub(_ *rpc.Request, in v2.SubReq, s v2.ExampleSubPublisher) error {
-	ack := &v2.SubAckT{Subscribers: uint32(len(in.Topic())), Topic: string(in.Topic()), Owner: &v2.OwnerT{Name: "x", Of: &v2.OwnerT{Name: "y"}}}
-	if err := s.Answer(ack); err != nil {
-		return err
-	}
-	for i := range int32(5) {
-		if err := s.Send(uint64(i), &v2.PublishedT{Value: i, Topic: "t", At: &v2.PointT{Lat: 1}, Time: 2}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func connect(t *testing.T, s *rpc.Server) *rpc.Client {
 	t.Helper()
 	ours, theirs := net.Pipe()
@@ -265,11 +222,11 @@ func TestVersionsUnderstandEachOther(t *testing.T) {
 	}
 	servers := map[string]func(*rpc.Server){
 		"old server":   func(s *rpc.Server) { trk.RegisterExample(s, oldServer{}, nil) },
-		"later server": func(s *rpc.Server) { v2.RegisterExample(s, laterServer{}, nil) },
+		"later server": func(s *rpc.Server) { v2.RegisterExample(s, later.Server{}, nil) },
 	}
 	clients := map[string]func(rpc.Caller) peer{
 		"old client":   func(c rpc.Caller) peer { return old{trk.ExampleClient{Caller: c}} },
-		"later client": func(c rpc.Caller) peer { return later{v2.ExampleClient{Caller: c}} },
+		"later client": func(c rpc.Caller) peer { return newer{v2.ExampleClient{Caller: c}} },
 	}
 	for serverName, register := range servers {
 		for clientName, dial := range clients {
@@ -326,7 +283,7 @@ func TestWhatIsNewIsAbsentOrUnimplemented(t *testing.T) {
 func TestWhatIsRequiredIsMissedByBothVersions(t *testing.T) {
 	for name, register := range map[string]func(*rpc.Server){
 		"old":   func(s *rpc.Server) { trk.RegisterExample(s, oldServer{}, nil) },
-		"later": func(s *rpc.Server) { v2.RegisterExample(s, laterServer{}, nil) },
+		"later": func(s *rpc.Server) { v2.RegisterExample(s, later.Server{}, nil) },
 	} {
 		s := rpc.NewServer(rpc.Config{})
 		register(s)
