@@ -134,3 +134,34 @@ test('a body is read wherever it lies in memory', () => {
     }
   }
 });
+
+test('offsets that the runtime would read as negative are refused', () => {
+  const far = (slot: number): Uint8Array => {
+    const b = new Uint8Array(1 << 16);
+    const d = new DataView(b.buffer);
+    d.setUint32(0, 12, true);
+    d.setUint16(4, 6, true);
+    d.setUint16(8, slot, true);
+    d.setUint32(12, 8, true);
+    d.setUint32(12 + slot, 4, true); // to a text of no bytes
+    return b;
+  };
+  assert.ok(v.verifySubReq(far(0x7ffc)));
+  assert.equal(m.decodeSubReq(far(0x7ffc)).topic, '');
+  assert.equal(v.verifySubReq(far(0x8000)), false);
+
+  const at = 1 << 14; // of the vtable, behind its table
+  const long = (length: number): Uint8Array => {
+    const b = new Uint8Array(at + (1 << 15));
+    const d = new DataView(b.buffer);
+    d.setUint32(0, 4, true);
+    d.setInt32(4, 4 - at, true);
+    d.setUint16(at, length, true);
+    d.setUint16(at + 4, 8, true);
+    d.setUint32(12, 4, true);
+    return b;
+  };
+  assert.ok(v.verifySubReq(long(0x7ffe)));
+  assert.equal(m.decodeSubReq(long(0x7ffe)).topic, '');
+  assert.equal(v.verifySubReq(long(0x8000)), false);
+});

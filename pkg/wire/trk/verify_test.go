@@ -163,6 +163,41 @@ func TestVerifyRefuses(t *testing.T) {
 	}
 }
 
+// TestVerifyRefusesWhatReadsAsNegative is about numbers of 16 bits, which the runtime of
+// TypeScript takes for signed: what it would read there nobody has looked at.
+func TestVerifyRefusesWhatReadsAsNegative(t *testing.T) {
+	far := func(field uint16) []byte {
+		const table = 12
+		b := make([]byte, 1<<16)
+		binary.LittleEndian.PutUint32(b, table)
+		binary.LittleEndian.PutUint16(b[4:], 6)
+		binary.LittleEndian.PutUint16(b[8:], field)
+		binary.LittleEndian.PutUint32(b[table:], table-4)
+		binary.LittleEndian.PutUint32(b[table+int(field):], 4) // to a text of no bytes
+		return b
+	}
+	if !VerifySubReq(far(1<<15 - 4)) {
+		t.Error("a field at 32,764 is refused")
+	}
+	if VerifySubReq(far(1 << 15)) {
+		t.Error("a field at 32,768 is accepted")
+	}
+	const at = 1 << 14 // of the vtable, behind its table
+	long := make([]byte, at+1<<15)
+	binary.LittleEndian.PutUint32(long, 4)
+	binary.LittleEndian.PutUint32(long[4:], 1<<32-(at-4))
+	binary.LittleEndian.PutUint16(long[at:], 1<<15)
+	binary.LittleEndian.PutUint16(long[at+4:], 8)
+	binary.LittleEndian.PutUint32(long[12:], 4)
+	if VerifySubReq(long) {
+		t.Error("a vtable of 32,768 bytes is accepted")
+	}
+	binary.LittleEndian.PutUint16(long[at:], 1<<15-2)
+	if !VerifySubReq(long) {
+		t.Error("a vtable of 32,766 bytes is refused")
+	}
+}
+
 func TestVectorsAreBounded(t *testing.T) {
 	good := AppendFixes(nil, &FixesT{Fixes: []*FixT{{Time: 1}, {Time: 2}}})
 	size := bytes.LastIndex(good[:len(good)-96], []byte{2, 0, 0, 0})

@@ -10,6 +10,8 @@ const maxDepth = 64;
 const maxBody = 1 << 28;
 /** What is visited, shared tables and texts each time, in lengths of the buffer. */
 const maxReuse = 8;
+/** Of a vtable, and of a field in its table: the runtime takes these for signed numbers. */
+const maxNear = 0x7fff;
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
@@ -50,7 +52,7 @@ class Check {
     // Beside its length a vtable says how long the table is. That may be wrong: Go's
     // builder shares a vtable between tables that differ in nothing else.
     const n = this.v.getUint16(vt, true);
-    if (n < 4 || (n & 1) !== 0 || n > size - vt) return false;
+    if (n < 4 || (n & 1) !== 0 || n > maxNear || n > size - vt) return false;
     this.vt = vt;
     this.vtLength = n;
     this.pos = pos;
@@ -62,7 +64,7 @@ class Check {
     if (slot + 2 > this.vtLength) return 0;
     const off = this.v.getUint16(this.vt + slot, true);
     if (off === 0) return 0;
-    return off < 4 || off + size > this.b.length - this.pos ? -1 : this.pos + off;
+    return off < 4 || off > maxNear || off + size > this.b.length - this.pos ? -1 : this.pos + off;
   }
 
   number(slot: number, size: number): boolean {

@@ -22,6 +22,9 @@ const (
 	// A buffer may point to the same table or text many times. That is bounded: what is
 	// visited is at most this many times as long as the buffer.
 	maxReuse = 8
+	// Of a vtable, and of a field in its table: the runtime of TypeScript takes these
+	// numbers for signed ones.
+	maxNear = 1<<15 - 1
 )
 
 // check walks a buffer from somewhere else.
@@ -70,7 +73,7 @@ func (c *check) table(pos int) (t table, ok bool) {
 	// Beside its length a vtable says how long the table is. That may be wrong: the Go
 	// builder shares a vtable between tables that differ in nothing else.
 	n := int(binary.LittleEndian.Uint16(b[vt:]))
-	if n < 4 || n&1 != 0 || n > len(b)-vt {
+	if n < 4 || n&1 != 0 || n > maxNear || n > len(b)-vt {
 		return t, false
 	}
 	t.vt, t.pos, t.room = b[vt:vt+n], pos, len(b)-pos
@@ -83,7 +86,7 @@ func (t *table) field(slot, size int) (off int, ok bool) {
 		return 0, true
 	}
 	off = int(binary.LittleEndian.Uint16(t.vt[slot:]))
-	return off, off == 0 || off >= 4 && off+size <= t.room
+	return off, off == 0 || off >= 4 && off <= maxNear && off+size <= t.room
 }
 
 // number checks a number or a struct.
