@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"net"
@@ -86,7 +87,8 @@ func hello(addr, token string) error {
 		if err != nil {
 			return err
 		}
-		for i := range frame.FixesLength() {
+		// That a name stands beside each fix is the server's word; nobody has checked it.
+		for i := range min(frame.FixesLength(), frame.NamesLength()) {
 			var fix trk.Fix
 			frame.Fixes(&fix, i)
 			fmt.Printf("%s at %.3f,%.3f\n", frame.Names(i), float64(fix.Lat())/1e7, float64(fix.Lon())/1e7)
@@ -102,7 +104,9 @@ func report(ctx context.Context, c rpc.Caller) error {
 		return err
 	}
 	var first trk.Enrolled
-	enrolled.Devices(&first, 0)
+	if enrolled.DevicesLength() != 1 || !enrolled.Devices(&first, 0) || first.Device(nil) == nil {
+		return errors.New("the server enrolled something else")
+	}
 	_, err = trk.PublishClient{Caller: c}.Report(ctx, &trk.ReportReqT{
 		Device: string(first.Device(nil).Id()),
 		Fixes:  []*trk.FixT{{Time: float64(time.Now().UnixMilli()), Has: trk.HasPosition, Lat: 48_1370000, Lon: 11_5750000}},
