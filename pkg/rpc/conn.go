@@ -116,6 +116,7 @@ func (c *conn) begin(ctx context.Context) (e *Error) {
 		if door, ok := c.nc.(interface{ Admit() }); ok {
 			door.Admit()
 		}
+		c.readAt = c.s.wheel.clock.Load() // of what came behind the HELLO
 		e = c.process()
 	}()
 	<-done

@@ -193,7 +193,7 @@ func (c *conn) request(f *Frame) *Error {
 var errNoAnswer = errors.New("the handler did not return what it was given")
 
 func (c *conn) callInline(m *Method, f *Frame, meta, body []byte) {
-	if waited := c.s.wheel.clock.Load() - c.readAt; waited > 0 && c.late(m, f.Aux, waited) {
+	if waited := c.waited(); waited > 0 && c.late(m, f.Aux, waited) {
 		c.s.stats.deadlines.Add(1)
 		c.answer(f, &Error{Status: DeadlineExceeded, NotRun: true})
 		return
@@ -338,6 +338,9 @@ func (c *conn) admit(r *Request) (refusal, e *Error) {
 	return nil, nil
 }
 
+// waited is how many ticks have passed since the batch was read.
+func (c *conn) waited() int64 { return c.s.wheel.clock.Load() - c.readAt }
+
 // late says whether an inline request's time passed while its batch waited for that
 // many ticks: for a handler that took long, or for the peer to read.
 func (c *conn) late(m *Method, aux uint16, waited int64) bool {
@@ -362,10 +365,10 @@ func (c *conn) setDeadline(r *Request, aux uint16) {
 		return
 	}
 	if c.began.IsZero() { // one look at the clock serves a batch
-		c.began = time.Now()
+		c.began = time.Now().Add(-tick * time.Duration(max(c.waited()-1, 0))) // never early
 	}
 	r.deadline = c.began.Add(after)
-	c.s.wheel.add(r, after)
+	c.s.wheel.add(r, c.readAt, after)
 }
 
 // enterLane says whether a keyed request may run at once. A Key that panics is the

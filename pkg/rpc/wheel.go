@@ -23,10 +23,10 @@ type wheel struct {
 // ticks is how many turns of the clock d certainly fits in.
 func ticks(d time.Duration) int64 { return int64((d+tick-1)/tick) + 1 }
 
-// add sets r's deadline to after that time, never before it.
-func (w *wheel) add(r *Request, after time.Duration) {
+// add sets r's deadline to after that time from the tick at, never before it.
+func (w *wheel) add(r *Request, at int64, after time.Duration) {
 	w.mu.Lock()
-	r.due = w.now + ticks(after)
+	r.due = max(at+ticks(after), w.now+1) // what has passed is for the next turn
 	head := &w.slots[r.due%wheelSlots]
 	r.before, r.after = nil, *head
 	if *head != nil {
