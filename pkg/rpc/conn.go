@@ -269,6 +269,19 @@ func (c *conn) drain(why *Error) {
 		c.wait()
 	}
 	c.callOff()
+	// The reader that waits for a peer to take its answers sees no deadline of reading.
+	for !expired && !c.broken && !c.leaving {
+		c.wait()
+	}
+	switch {
+	case c.broken || c.leaving:
+	case c.told:
+		c.lastWords()
+	default: // what the reader has taken only it knows: all may have run
+		cut := *why
+		cut.NotRun = false
+		c.goAway(0, &cut)
+	}
 }
 
 // callOff ends the reader. mu is held.

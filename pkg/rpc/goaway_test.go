@@ -198,6 +198,44 @@ func TestGraceEnds(t *testing.T) {
 	})
 }
 
+// A peer that takes its answers slowly does not keep the server from stopping: behind
+// the grace there is the time of the last word, and no more.
+func TestGraceEndsForAPeerThatReadsSlowly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const mBig = 100
+		h := newHouse(Config{})
+		h.Handle(mBig, Method{Name: "Big", Exec: Inline, Handle: func(_ *Request, out []byte) ([]byte, error) {
+			return append(out, make([]byte, 50_000)...), nil
+		}})
+		ctx, cancel := context.WithCancel(t.Context())
+		here, there := net.Pipe()
+		done := make(chan struct{})
+		go func() { defer close(done); h.ServeConn(ctx, there) }()
+		var many []byte
+		for id := range uint32(5000) {
+			many = AppendFrame(many, req(id+1, mBig, nil))
+		}
+		go here.Write(append(helloFrame(), many...))
+		read := make(chan struct{})
+		go func() { // 200 kB a second
+			defer close(read)
+			for b := make([]byte, 20_000); ; time.Sleep(100 * time.Millisecond) {
+				if _, err := here.Read(b); err != nil {
+					return
+				}
+			}
+		}()
+		time.Sleep(20 * time.Second)
+		cancel()
+		began := time.Now()
+		<-done
+		<-read
+		if took := time.Since(began); took > 7*time.Second {
+			t.Errorf("ended after %v", took)
+		}
+	})
+}
+
 // The client's side: new calls fail at once, those behind the last id are given back,
 // those before it are answered until the connection closes.
 func TestClientGoesAway(t *testing.T) {
