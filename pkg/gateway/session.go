@@ -69,14 +69,23 @@ func (g *Gateway) bearer(token string) (engine.Identity, error) {
 	return who, nil
 }
 
-// guard is asked before each call. It is the whole of what this door allows.
+// guard is asked before each call. It is the whole of what this door allows. Who calls
+// what changes something must be good at that moment: the connection of a token that was
+// revoked lives on until the sweep, and then for the grace of what is in flight.
 func guard(r *rpc.Request, m *trk.MethodInfo) error {
-	who := identityOf(r)
-	if mayCall(who.Role, m.Scope) {
-		return nil
+	s := sessionOf(r)
+	who := s.who.Load()
+	switch {
+	case !mayCall(who.Role, m.Scope):
+		return denied(who, m)
+	case changes(m.Scope) && !s.g.engine.Alive(who):
+		return endOf(who)
 	}
-	return denied(who, m)
+	return nil
 }
+
+// changes tells whether the methods of a scope change something.
+func changes(scope string) bool { return scope == "admin" || scope == "device" }
 
 // mayCall tells whether a role reaches a scope of the schema. A scope that it does not
 // know is nobody's.
