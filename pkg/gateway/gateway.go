@@ -24,6 +24,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tracker/pkg/engine"
@@ -115,6 +116,8 @@ type Gateway struct {
 	proofs   proofs
 	accounts accounts
 	topics   topics
+	sleepers atomic.Int64 // calls of Example.Sleep
+	fanouts  atomic.Int64 // big ones of Example.Pub
 	sessions sessions
 	stats    stats
 }

@@ -526,7 +526,7 @@ func TestPublishedUpdatesReachSubscribersInOrder(t *testing.T) {
 	_, err := b.example.Pub(ctx, &trk.PubReqT{Topic: "t", Count: maxPub + 1})
 	wantStatus(t, "too many", err, rpc.InvalidArgument)
 	one.Close()
-	eventually(t, "one is gone", func() bool { return len(h.gate.topics.subscribers("t")) == 1 })
+	eventually(t, "one is gone", func() bool { return h.gate.topics.subscribers("t") == 1 })
 }
 
 func TestTopicsAreBounded(t *testing.T) {
@@ -548,7 +548,69 @@ func TestTopicsAreBounded(t *testing.T) {
 	for i, s := range subs {
 		ts.leave(fmt.Sprint(i), s)
 	}
-	if len(ts.byName) != 0 || ts.subs != 0 {
-		t.Errorf("%d topics, %d subscribers are left", len(ts.byName), ts.subs)
+	if len(ts.byName) != 0 || ts.subs != 0 || ts.kept != 0 {
+		t.Errorf("%d topics, %d subscribers, %d updates are left", len(ts.byName), ts.subs, ts.kept)
+	}
+}
+
+// A subscriber without credit keeps an update of each key. Keys and subscribers multiply,
+// and whoever is known may make as many of both as it likes.
+func TestWhatSubscribersKeepBackIsBounded(t *testing.T) {
+	var ts topics
+	tell := func(int) error { return nil }
+	subs := make([]*rpc.Subscription, 256)
+	for i := range subs {
+		subs[i] = new(rpc.Subscription)
+		if err := ts.join("t", subs[i], tell); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const most = maxKept / 256
+	for key := range uint32(most) {
+		if to, err := ts.publish("t", key); err != nil || len(to) != len(subs) {
+			t.Fatalf("key %d goes to %d: %v", key, len(to), err)
+		}
+	}
+	_, err := ts.publish("t", most)
+	wantStatus(t, "one key too many", err, rpc.ResourceExhausted)
+	if _, err := ts.publish("t", 0); err != nil {
+		t.Errorf("a key that is known: %v", err)
+	}
+	wantStatus(t, "one subscriber too many", ts.join("t", new(rpc.Subscription), tell), rpc.ResourceExhausted)
+	ts.leave("t", subs[0])
+	if _, err := ts.publish("t", most); err != nil {
+		t.Errorf("when one has left: %v", err)
+	}
+	for _, s := range subs[1:] {
+		ts.leave("t", s)
+	}
+	if ts.kept != 0 {
+		t.Errorf("%d updates are left", ts.kept)
+	}
+}
+
+func TestExampleTakesNoMoreThanAShareOfTheServer(t *testing.T) {
+	h := newHouse(t, nil)
+	c := servicesOf(h.dial(bearer(h.viewer)))
+	ctx := within(t)
+	h.gate.sleepers.Store(maxSleepers)
+	_, err := c.example.Sleep(ctx, &trk.SleepReqT{Ms: 1})
+	wantStatus(t, "one sleeper too many", err, rpc.ResourceExhausted)
+	h.gate.sleepers.Add(-1)
+	if _, err = c.example.Sleep(ctx, &trk.SleepReqT{Ms: 1}); err != nil {
+		t.Errorf("the last sleeper: %v", err)
+	}
+	must(c.example.Sub(ctx, &trk.SubReqT{Topic: "t"}))(t)
+	h.gate.fanouts.Store(maxFanouts)
+	_, err = c.example.Pub(ctx, &trk.PubReqT{Topic: "t", Count: bigFanout})
+	wantStatus(t, "one big publication too many", err, rpc.ResourceExhausted)
+	if _, err = c.example.Pub(ctx, &trk.PubReqT{Topic: "t", Count: bigFanout - 1}); err != nil {
+		t.Errorf("a small publication: %v", err)
+	}
+	if n := h.gate.sleepers.Load(); n != maxSleepers-1 {
+		t.Errorf("%d sleepers, want %d", n, maxSleepers-1)
+	}
+	if n := h.gate.fanouts.Load(); n != maxFanouts {
+		t.Errorf("%d big publications, want %d", n, maxFanouts)
 	}
 }
