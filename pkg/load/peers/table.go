@@ -379,7 +379,7 @@ func (b *bench) ours(ctx context.Context, s *step, work string, own *rpcload.Own
 	}
 	per, known := o.PerCall()
 	b.put(s, work, cell{value: o.Rate(), server: float64(per), bound: o.ClientBound()})
-	if known && work == sumAt(greatest) {
+	if known && per > 0 && work == sumAt(greatest) { // 0: too short for the clock of the system
 		b.put(s, rowCost, cell{value: per.Seconds()})
 	}
 	return o, nil
