@@ -188,6 +188,7 @@ export class LiveWatch implements AsyncIterable<WatchEvent> {
 
   private async *frames(on: Open): AsyncGenerator<WatchEvent, void, undefined> {
     const deaf = onAbort(this.o.signal, () => on.sub.close());
+    if (this.o.signal?.aborted) on.sub.close(); // meanwhile, so that nobody hears of it
     try {
       for await (const { value: f } of on.sub) {
         if (f.stream !== on.stream) await this.moving; // its answer may be behind the frame

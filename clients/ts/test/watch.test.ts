@@ -196,6 +196,23 @@ test('a move while there is no connection is what the next one begins with', asy
   await s.line.close();
 });
 
+test('a signal that comes while a watch is told that it was resumed ends it', async () => {
+  const ack = { watch: 1, stream: 1, epoch: 'e1' };
+  const s = await Stage.open(ack, { ...ack, resumed: true });
+  const stop = new AbortController();
+  const [, it] = s.watch({ all: true }, { signal: stop.signal });
+  const first = it.next();
+  await s.peer.until(Kind.Req, 1);
+  s.frame({ kind: Snapshot, fresh: true, position: 1 });
+  await first;
+  s.peer.close();
+  assert.equal(await kind(it), 'disconnected');
+  assert.equal(await kind(it), 'resumed');
+  stop.abort();
+  await assert.rejects(it.next(), (e) => e instanceof RpcError && e.status === Status.Canceled);
+  await s.line.close();
+});
+
 test('a watch that is refused is over, with the reason', async () => {
   const s = await Stage.open();
   const [, it] = s.watch({ devices: ['unicorn'] });
