@@ -389,19 +389,27 @@ export class Connection implements Caller, StreamHost, TransportHandler {
         reject: (e) => (clear(), reject(e)),
       };
       if (signal?.aborted) return abort();
-      this.out.raw(preamble);
-      this.out.frame(Kind.Hello, 0, 0, 0, 0, encodeHello({
-        protoMin: 1,
-        protoMax: 1,
-        maxFrame: this.cfg.maxFrame,
-        schemaHash: this.cfg.schemaHash,
-        features: 0,
-        client: this.cfg.client,
-        auth: this.cfg.auth,
-      }));
+      try {
+        this.hello();
+      } catch (err) {
+        return this.fail(err instanceof RpcError ? err : new RpcError(Status.InvalidArgument, String(err), { cause: err, notRun: true }));
+      }
       this.transport.start(this);
       this.flush();
     });
+  }
+
+  private hello(): void {
+    this.out.raw(preamble);
+    this.out.frame(Kind.Hello, 0, 0, 0, 0, encodeHello({
+      protoMin: 1,
+      protoMax: 1,
+      maxFrame: this.cfg.maxFrame,
+      schemaHash: this.cfg.schemaHash,
+      features: 0,
+      client: this.cfg.client,
+      auth: this.cfg.auth,
+    }));
   }
 
   private welcomed(f: Frame): void {
@@ -410,7 +418,7 @@ export class Connection implements Caller, StreamHost, TransportHandler {
     if (w?.proto !== 1) throw broken('the server does not welcome');
     this.hold = w;
     this.maxBytes = Math.min(w.maxInflightBytes, maxRequestBytes);
-    this.keeper = setInterval(() => this.keepAlive(), Math.max(w.idleMs, 20) / 2);
+    this.keeper = setInterval(() => this.keepAlive(), Math.min(Math.max(w.idleMs, 20) / 2, 2 ** 30));
     this.greeting?.resolve(this);
   }
 

@@ -2,7 +2,7 @@
 // what follows the fields it knows.
 
 import { RpcError } from './errors.js';
-import { mayHaveRun } from './status.js';
+import { Status, mayHaveRun } from './status.js';
 
 /** What a proof in the handshake is. */
 export const AuthKind = { None: 0, Bearer: 1, DeviceKey: 2, Resume: 3 } as const;
@@ -56,7 +56,7 @@ const view = (b: Uint8Array): DataView => new DataView(b.buffer, b.byteOffset, b
 
 export function encodeHello(h: Hello): Uint8Array {
   const name = encoder.encode(h.client).subarray(0, 255);
-  if (h.auth.bytes.length > 0xffff) throw new RangeError('proof of more than 64 KiB');
+  if (h.auth.bytes.length > 0xffff) throw new RpcError(Status.InvalidArgument, 'a proof of more than 64 KiB', { notRun: true });
   const b = new Uint8Array(helloSize + name.length + h.auth.bytes.length);
   const v = view(b);
   v.setUint16(0, h.protoMin, true);

@@ -235,14 +235,15 @@ export class Line implements Caller {
     const deaf = onAbort(this.life.signal, () => t.abort(this.life.signal.reason));
     if (this.life.signal.aborted) t.abort(this.life.signal.reason);
     try {
-      const auth = await this.proof();
+      const auth = await within(t.signal, this.proof());
       const transport = await this.dial(t.signal);
-      const c: { it?: Connection } = {};
+      const c: { it?: Connection; why?: RpcError } = {};
       const leaving = (why: RpcError): void => {
         if (c.it) this.lost(c.it, why);
+        else c.why = why;
       };
       c.it = await Connection.open(transport, { ...this.cfg, auth }, t.signal, { leaving });
-      this.take(c.it);
+      this.take(c.it, c.why);
     } catch (err) {
       if (!late) throw err;
       throw new RpcError(Status.DeadlineExceeded, `connecting took more than ${ms} ms`, { notRun: true, cause: err });
@@ -259,7 +260,8 @@ export class Line implements Caller {
     return { kind: AuthKind.Bearer, bytes: new TextEncoder().encode(token) };
   }
 
-  private take(c: Connection): void {
+  /** Takes a connection into use; gone says why it ended before it was taken. */
+  private take(c: Connection, gone: RpcError | undefined): void {
     this.old.add(c);
     void c.ended.then(() => this.old.delete(c));
     if (this.over) {
@@ -271,7 +273,7 @@ export class Line implements Caller {
     this.refusals = 0;
     for (const w of [...this.waiters]) w.ready(c);
     this.say({ state: 'connected', welcome: c.welcome });
-    if (!c.usable) this.lost(c, this.lastError ?? new RpcError(Status.Unavailable)); // it ended before it was taken
+    if (gone) this.lost(c, gone);
   }
 
   private lost(c: Connection, why: RpcError): void {
@@ -346,6 +348,15 @@ export class Line implements Caller {
 
 /** Reason of the error when whoever answered is not the server that was meant. */
 export const untrusted = 'untrusted';
+
+/** What p gives, unless the signal comes first; then p is nobody's. */
+function within<T>(signal: AbortSignal, p: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const deaf = onAbort(signal, () => reject(aborted(signal, true)));
+    if (signal.aborted) reject(aborted(signal, true));
+    void p.then(resolve, reject).then(deaf);
+  });
+}
 
 /** Sleeps; false: a signal ended it. */
 export function sleep(ms: number, ...signals: (AbortSignal | undefined)[]): Promise<boolean> {

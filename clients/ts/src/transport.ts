@@ -62,6 +62,7 @@ export class WebSocketTransport implements Transport {
   private early: Uint8Array[] = [];
   private over = false;
   private failure: Error | undefined;
+  private unread = false; // what follows is nobody's
   private poll: ReturnType<typeof setTimeout> | undefined;
   private leaving: ReturnType<typeof setTimeout> | undefined;
 
@@ -151,9 +152,11 @@ export class WebSocketTransport implements Transport {
   }
 
   private message(data: unknown): void {
+    if (this.unread) return;
     if (!(data instanceof ArrayBuffer)) {
+      this.unread = true;
       this.failure = new Error('a message that is not binary');
-      this.ws.close(1003);
+      this.close(); // without 1003, which browsers do not let anybody say
       return;
     }
     const chunk = new Uint8Array(data);
