@@ -147,13 +147,22 @@ func resumption(in *trk.WatchReq) (epoch, seq uint64, err error) {
 // pace lets a request wait for its turn, when its connection asks for views faster than
 // it may.
 func (s *session) pace(r *rpc.Request) error {
-	if wait := s.reserve(s.g.cfg.Now()); wait > 0 {
+	wait := s.reserve(s.g.cfg.Now())
+	switch {
+	case wait > maxTurn:
+		return &rpc.Error{Status: rpc.ResourceExhausted, Reason: "rate_limited", Message: "too many views are asked for",
+			RetryAfter: wait, NotRun: true}
+	case wait > 0:
 		return sleep(r, wait)
 	}
 	return nil
 }
 
-// reserve takes the next turn of the connection and tells how far off it is.
+// maxTurn is how far off a turn may be: who waits for it holds a goroutine.
+const maxTurn = 5 * time.Second
+
+// reserve takes the next turn of the connection, unless it is too far off, and tells how
+// far that is.
 func (s *session) reserve(now time.Time) time.Duration {
 	const each = time.Second / engine.AskPerSec
 	s.mu.Lock()
@@ -161,8 +170,12 @@ func (s *session) reserve(now time.Time) time.Duration {
 	if s.turn.Before(now) {
 		s.turn = now
 	}
-	s.turn = s.turn.Add(each)
-	return s.turn.Sub(now) - engine.AskBurst*each
+	next := s.turn.Add(each)
+	wait := next.Sub(now) - engine.AskBurst*each
+	if wait <= maxTurn {
+		s.turn = next
+	}
+	return wait
 }
 
 // openWatch adds a watch, if the connection may have one more.

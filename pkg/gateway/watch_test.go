@@ -448,3 +448,30 @@ func TestWhoAsksForManyViewsWaitsForItsTurn(t *testing.T) {
 		t.Errorf("a minute later: %v", wait)
 	}
 }
+
+func TestFewWaitForTheirTurn(t *testing.T) {
+	h := newHouse(t, nil)
+	c := servicesOf(h.dial(bearer(h.viewer)))
+	far := int64(0)
+	done := make(chan error, 2*engine.AskBurst+int(maxTurn/time.Second)*engine.AskPerSec)
+	for range cap(done) {
+		err := c.watch.MoveAsync(within(t), &trk.MoveReqT{Watch: 7, Area: all().Area}, func(_ trk.WatchAck, err error) { done <- err })
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range cap(done) / 2 { // the burst, and those that need not wait to be refused
+		err := <-done
+		var e *rpc.Error
+		switch {
+		case errors.As(err, &e) && e.Status == rpc.ResourceExhausted && e.RetryAfter > 0:
+			far++
+		case rpc.StatusOf(err) != rpc.NotFound:
+			t.Fatalf("got %v", err)
+		}
+		if far > 0 {
+			return
+		}
+	}
+	t.Error("everybody waits")
+}
