@@ -65,7 +65,9 @@ type Event struct {
 // any.
 type Watch struct {
 	conn *Conn
-	ctx  context.Context // the watch's life
+	ctx  context.Context // the caller's
+	life context.Context // ends with ctx, and when the watch is closed
+	kill context.CancelCauseFunc
 	stop func()
 
 	moving sync.Mutex // held while a request for an area is on its way out
@@ -95,6 +97,7 @@ type Watch struct {
 // first time; after that, only a refusal ends a watch early. The watch ends with ctx.
 func (c *Conn) Watch(ctx context.Context, area Area) (*Watch, error) {
 	w := &Watch{conn: c, ctx: ctx, area: area}
+	w.life, w.kill = context.WithCancelCause(ctx)
 	ended, gone := context.AfterFunc(ctx, w.hangUp), context.AfterFunc(c.life, w.end)
 	w.stop = func() {
 		ended()
@@ -117,6 +120,7 @@ func (w *Watch) end() {
 	w.mu.Lock()
 	w.closed = true
 	w.mu.Unlock()
+	w.kill(w.conn.line.errClosed())
 	w.hangUp()
 }
 
@@ -200,7 +204,7 @@ func (w *Watch) over() error {
 	if err := w.ctx.Err(); err != nil {
 		return err
 	}
-	if w.closed {
+	if w.closed || w.conn.life.Err() != nil {
 		return fmt.Errorf("watch: %w", track.ErrClosed)
 	}
 	return nil
@@ -215,7 +219,7 @@ func (w *Watch) connected() feed {
 // connect asks for the area, from where the watch stood if that is known.
 func (w *Watch) connect() error {
 	area, from, moves := w.request()
-	f, err := w.conn.wire.watch(w.ctx, area, from)
+	f, err := w.conn.wire.watch(w.life, area, from)
 	if err != nil {
 		return err
 	}
@@ -260,8 +264,8 @@ func (w *Watch) begin(f feed, a Area, moves int) (area Area, late, ok bool) {
 
 // reconnect waits until it is time and tries. again is true if it worked.
 func (w *Watch) reconnect() (e Event, again bool, err error) {
-	if !sleep(w.ctx, time.Until(w.retryAt)) {
-		return Event{}, false, w.ctx.Err()
+	if !sleep(w.life, time.Until(w.retryAt)) {
+		return Event{}, false, w.over()
 	}
 	if err := w.connect(); err != nil {
 		e, err = w.broken(err)
