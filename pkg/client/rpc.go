@@ -128,6 +128,21 @@ func over(l *link) bool {
 	}
 }
 
+// leaves tells whether a request failed because the server is about to leave: what comes
+// too late is answered so, and behind the answers it says GOAWAY.
+func leaves(l *link, err error) bool {
+	var e *rpc.Error
+	if !errors.As(err, &e) || e.Status != rpc.Unavailable || e.Reason != "going away" {
+		return false
+	}
+	select {
+	case <-l.Leaving():
+		return true
+	case <-time.After(retryPause):
+		return false
+	}
+}
+
 // use books a use. Caller holds mu.
 func (c *overRPC) use(l *link) {
 	l.uses++
@@ -292,7 +307,7 @@ func (c *overRPC) do(ctx context.Context, twice bool, ask func(ctx context.Conte
 			return err
 		}
 		err = ask(ctx, l)
-		broken := err != nil && over(l)
+		broken := err != nil && (over(l) || leaves(l, err))
 		c.release(l)
 		if err == nil {
 			return nil
@@ -323,8 +338,8 @@ func (c *overRPC) failure(ctx context.Context, err error) error {
 		return c.line.errClosed() // the caller did not give up, so it was us
 	case e.Status == rpc.DeadlineExceeded:
 		return c.line.lineError(ctx, context.DeadlineExceeded)
-	case e.Reason == "" && e.Status == rpc.Unavailable, e.Status == rpc.SlowConsumer:
-		return c.line.lineError(ctx, errors.New(cmp.Or(e.Message, e.Status.String())))
+	case e.Status == rpc.Unavailable && (e.Reason == "" || e.Message == ""), e.Status == rpc.SlowConsumer: // the protocol's own
+		return c.line.lineError(ctx, errors.New(cmp.Or(e.Message, e.Reason, e.Status.String())))
 	case e.Status == rpc.BadFrame, e.Status == rpc.BadBody, e.Status == rpc.Version:
 		return c.strange(e)
 	}
@@ -380,7 +395,7 @@ func asError(e *rpc.Error) *Error {
 	if !ok {
 		as.http, as.code = 500, "internal"
 	}
-	if e.Reason != "" && e.Status != rpc.FrameTooLarge { // whose reasons are the protocol's
+	if e.Reason != "" && e.Message != "" { // a reason alone is the protocol's, for people
 		as.code = e.Reason
 	}
 	out := &Error{Status: as.http, Code: as.code, Message: cmp.Or(e.Message, e.Reason), Hint: hints[as.code], Request: e.Ref}

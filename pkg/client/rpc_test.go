@@ -284,6 +284,27 @@ func TestADrainingServerAnswersWhatItHasAndIsLeft(t *testing.T) {
 	}
 }
 
+// A request that came too late to a server that stops was not taken, and is asked
+// again, elsewhere, though the word that the server leaves comes only behind its answer.
+func TestWhatCameTooLateForAServerIsAskedAgain(t *testing.T) {
+	told := make(chan struct{})
+	var asked atomic.Int64
+	s := newStub(t, func(s *stub) {
+		s.answer = func(context.Context) (string, error) {
+			if asked.Add(1) == 1 {
+				time.AfterFunc(10*time.Millisecond, func() { s.cut(); close(told) })
+				return "", &rpc.Error{Status: rpc.Unavailable, Reason: "going away", NotRun: true}
+			}
+			return "next", nil
+		}
+	})
+	c := dialTo(t, Config{Server: s.addr})
+	if _, err := c.Rotate(t.Context(), "x"); err != nil || asked.Load() != 2 {
+		t.Errorf("got %v after %d questions", err, asked.Load())
+	}
+	<-told
+}
+
 func (c *overRPC) linkNow() *link {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -454,6 +475,8 @@ func TestStatusesKeepTheirMeaning(t *testing.T) {
 		{&rpc.Error{Status: rpc.ResourceExhausted, Message: "slow down"}, 429, "rate_limited", track.ErrUnavailable, "slow down"},
 		{&rpc.Error{Status: 256, Message: "too many watches"}, 429, "rate_limited", track.ErrUnavailable, "too many watches"},
 		{&rpc.Error{Status: rpc.Internal, Message: "internal error", Ref: "r1"}, 500, "internal", nil, "internal error (request r1)"},
+		{&rpc.Error{Status: rpc.ResourceExhausted, Reason: "too much in flight", NotRun: true}, 429, "rate_limited", track.ErrUnavailable, "too much in flight"},
+		{&rpc.Error{Status: rpc.Unimplemented, Reason: "no such method", NotRun: true}, 400, "invalid", track.ErrInvalid, "no such method"},
 		{&rpc.Error{Status: rpc.Unavailable, Reason: "unavailable", Message: "later"}, 503, "unavailable", track.ErrUnavailable, "later"},
 		{&rpc.Error{Status: 999, Message: "from the future"}, 500, "internal", nil, "from the future (request )"},
 	} {
