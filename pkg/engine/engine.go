@@ -55,7 +55,11 @@ type Engine struct {
 	roots   sync.Pool      // of *seal.Root, wiped
 	scratch sync.Pool
 
-	crossing   sync.Mutex // see Crossing
+	crossing sync.Mutex // see Crossing
+	reported struct {   // under crossing: the millisecond of the newest report, and the fixes since it began
+		at int64
+		n  uint32
+	}
 	enrolling  sync.Mutex // serialises commands that check, store, then change mu's state
 	mu         sync.RWMutex
 	reg        *registry

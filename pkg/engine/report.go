@@ -34,15 +34,8 @@ func (e *Engine) Report(id track.DeviceID, fixes []track.Fix) (late int, err err
 	if err := e.meet(id); err != nil {
 		return 0, err
 	}
-	now := e.now().UnixMilli()
-	for i := range fixes {
-		f := &fixes[i]
-		f.Device, f.Wire, f.Arrived, f.Epoch, f.PID, f.Sub, f.Flags, f.ExtLen = id, 0, now, 0, uint32(i), 0, 0, 0
-	}
 	b := track.Batch{Fixes: fixes}
-	e.crossing.Lock()
-	e.Apply(&b)
-	e.crossing.Unlock()
+	e.applyReport(id, &b)
 	if len(b.Fixes) == 0 && len(fixes) > 0 {
 		return 0, revokedError(id) // while it was on its way
 	}
@@ -52,6 +45,21 @@ func (e *Engine) Report(id track.DeviceID, fixes []track.Fix) (late int, err err
 		}
 	}
 	return late, nil
+}
+
+func (e *Engine) applyReport(id track.DeviceID, b *track.Batch) {
+	e.crossing.Lock()
+	defer e.crossing.Unlock()
+	now := e.now().UnixMilli()
+	if now > e.reported.at {
+		e.reported.at, e.reported.n = now, 0
+	}
+	for i := range b.Fixes {
+		f := &b.Fixes[i]
+		f.Device, f.Wire, f.Arrived, f.Epoch, f.PID, f.Sub, f.Flags, f.ExtLen = id, 0, now, 0, e.reported.n, 0, 0, 0
+		e.reported.n++
+	}
+	e.Apply(b)
 }
 
 // meet lets a device report. The first time, the door for datagrams is told that its

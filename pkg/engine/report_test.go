@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"tracker/pkg/hub"
+	"tracker/pkg/store"
 	"tracker/pkg/track"
 )
 
@@ -129,5 +130,39 @@ func TestIdentityLivesAsLongAsWhatProvedIt(t *testing.T) {
 	w.now = tok.Expires
 	if w.Alive(&who) {
 		t.Error("a token that expired")
+	}
+}
+
+// Two reports that a device sends one right behind the other may arrive in the same
+// millisecond and tell of the same moment, here first that it moves and then that
+// somebody calls for help. History has both, in the order of the reports, whatever the
+// length of its pages.
+func TestReportsOfTheSameMomentStayApart(t *testing.T) {
+	w := newWorld(t)
+	van := w.enroll("van", 0).Device.ID
+	at := w.now.UnixMilli()
+	want := []track.Event{track.EventMotionStart, track.EventSOS, track.EventTamper}
+	for _, ev := range want {
+		if _, err := w.Report(van, []track.Fix{{Time: at, Event: ev}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q := store.Query{Device: van, Limit: 1, Heartbeats: true}
+	var got []track.Event
+	for range len(want) {
+		fixes, err := w.HistoryPage(t.Context(), q, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range fixes {
+			got = append(got, fixes[i].Event)
+			q.After = store.Behind(&fixes[i])
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("history has %v, want %v", got, want)
+	}
+	if f, ok := w.live.Get(van); !ok || f.Event != track.EventTamper {
+		t.Errorf("the present is %v", f.Event)
 	}
 }
