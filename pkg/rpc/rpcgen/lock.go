@@ -31,7 +31,11 @@ type locked struct {
 type entry struct {
 	id         int
 	name, what string
+	twice      bool // of a method: callers send it again when they have no answer
 }
+
+// idempotent stands behind what a method is. It is a promise and nothing on the wire.
+const idempotent = ", idempotent"
 
 // words says how people call the parts of a kind.
 var words = map[string]struct{ entry, id string }{
@@ -51,7 +55,7 @@ func lockOf(s *Schema) []locked {
 			if m.Event != nil {
 				what += fmt.Sprintf(", update %d %s", m.EventID, m.Event.Name)
 			}
-			l.entries = append(l.entries, entry{m.ID, m.Name, what})
+			l.entries = append(l.entries, entry{m.ID, m.Name, what, m.Idempotent})
 		}
 		all = append(all, l)
 	}
@@ -74,7 +78,7 @@ func lockObject(o *Object) locked {
 		l.head = fmt.Sprintf("%d bytes, aligned to %d", o.Size, o.Align)
 	}
 	for _, f := range o.Fields {
-		e := entry{f.Slot, f.Name, f.Type.String()}
+		e := entry{id: f.Slot, name: f.Name, what: f.Type.String()}
 		if o.Struct {
 			e.id = f.Offset
 		} else if f.Default != "" && !f.Type.Vector {
@@ -94,15 +98,25 @@ func lockText(all []locked) []byte {
 	for _, l := range all {
 		t.p("\n%s", strings.TrimSpace(l.kind+" "+l.name+" "+l.head))
 		for _, e := range l.entries {
-			t.p("  %s", strings.TrimSpace(fmt.Sprintf("%d %s %s", e.id, e.name, e.what)))
+			what := e.what
+			if e.twice {
+				what += idempotent
+			}
+			t.p("  %s", strings.TrimSpace(fmt.Sprintf("%d %s %s", e.id, e.name, what)))
 		}
 	}
 	return t.Bytes()
 }
 
-// wireHash is a number for everything that rpc.lock would say.
+// wireHash is a number for everything that rpc.lock would say of what is on the wire.
 func wireHash(s *Schema) uint64 {
-	sum := sha256.Sum256(lockText(lockOf(s)))
+	all := lockOf(s)
+	for _, l := range all {
+		for i := range l.entries {
+			l.entries[i].twice = false
+		}
+	}
+	sum := sha256.Sum256(lockText(all))
 	return binary.LittleEndian.Uint64(sum[:])
 }
 
@@ -123,7 +137,11 @@ func parseLock(b []byte) ([]locked, error) {
 				return nil, fmt.Errorf("read rpc.lock: line %d: %q is not an entry", n, line)
 			}
 			last := &all[len(all)-1]
-			last.entries = append(last.entries, entry{id, words[1], words[2]})
+			what, twice := words[2], false
+			if last.kind == "service" {
+				what, twice = strings.CutSuffix(what, idempotent)
+			}
+			last.entries = append(last.entries, entry{id, words[1], what, twice})
 		}
 	}
 	return all, lines.Err()
@@ -179,6 +197,10 @@ func (c *comparison) compare(was, is locked) {
 			c.breaks("%s: %s %q moved from %s %d to %d: put it back%s", at, w.entry, e.name, w.id, e.id, is.entries[i].id, orderHint(was.kind))
 		case is.entries[i].what != e.what:
 			c.breaks("%s: %s %q was %q and is %q: put it back, and add another %s", at, w.entry, e.name, e.what, is.entries[i].what, w.entry)
+		case e.twice && !is.entries[i].twice:
+			c.breaks("%s: %s %q was idempotent and is not: put it back, and add another %s; whoever is older sends it again when no answer comes", at, w.entry, e.name, w.entry)
+		case !e.twice && is.entries[i].twice:
+			c.added = append(c.added, fmt.Sprintf("%s: %s %q is idempotent", at, w.entry, e.name))
 		}
 	}
 	c.compareNew(at, was, is)

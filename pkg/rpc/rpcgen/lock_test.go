@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -173,6 +174,13 @@ func TestChangesThatBreakTheWireAreRefused(t *testing.T) {
 		{"a stream with another type of update", func(t *testing.T, s *reflection.SchemaT) {
 			setAttribute(t, call(t, s, "Example", "Sub").Attributes, "event_id", "4")
 		}, []string{`service Example: method "Sub" was "(SubReq): SubAck, update 3 Published" and is "(SubReq): SubAck, update 4 Published"`}},
+		{"a method that older callers send twice, and may not any more", func(t *testing.T, s *reflection.SchemaT) {
+			c := call(t, s, "Devices", "List")
+			c.Attributes = slices.DeleteFunc(c.Attributes, func(a *reflection.KeyValueT) bool { return a.Key == "idempotent" })
+		}, []string{`service Devices: method "List" was idempotent and is not: put it back`}},
+		{"a field that is required, and deprecated", func(t *testing.T, s *reflection.SchemaT) {
+			field(t, s, "SubReq", "topic").Deprecated = true
+		}, []string{`table SubReq: field "topic": required and deprecated`}},
 		{"an error with another number", func(t *testing.T, s *reflection.SchemaT) {
 			for _, e := range s.Enums {
 				if short(e.Name) == "AppError" {
@@ -260,7 +268,7 @@ func TestAdditionsHaveToBeAccepted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(out[lockFile]), "\nservice Owners 16\n  1 List (OwnersReq): OwnersReply\n") {
+	if !strings.Contains(string(out[lockFile]), "\nservice Owners 16\n  1 List (OwnersReq): OwnersReply, idempotent\n") {
 		t.Errorf("rpc.lock lacks the new service:\n%s", out[lockFile])
 	}
 }
@@ -286,6 +294,20 @@ func TestLockReadsBack(t *testing.T) {
 	}
 	if _, err := parseLock([]byte("table X\n  y z\n")); err == nil {
 		t.Error("an entry without number is read")
+	}
+}
+
+func TestIdempotentIsTakenIn(t *testing.T) {
+	s := compiled(t, v1.bfbs)
+	c := call(t, s, "Example", "Pub")
+	c.Attributes = append(c.Attributes, &reflection.KeyValueT{Key: "idempotent", Value: "0"})
+	b := compile(s)
+	_, err := bindings(repo, files{v1.bfbs: b, v2.bfbs: b}, false)
+	if want := `service Example: method "Pub" is idempotent`; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if _, err := bindings(repo, files{v1.bfbs: b, v2.bfbs: b}, true); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -278,6 +278,8 @@ func (l *loader) checkField(o *Object, f *Field, raw *reflection.FieldT) {
 		l.fail("%s: structs hold numbers only; write its fields out", at)
 	case raw.Optional && scalar && !f.Type.Vector:
 		l.fail("%s: a number without default is not supported; use a struct, or say what 0 means", at)
+	case raw.Required && raw.Deprecated:
+		l.fail("%s: required and deprecated: whoever is older refuses what comes without it; leave it as it is", at)
 	case raw.Offset64:
 		l.fail("%s: offsets of 64 bits are not supported", at)
 	case token.IsKeyword(f.Name), slices.Contains(tsKeywords, f.Name):
@@ -385,7 +387,7 @@ func (l *loader) checkExec(at string, m *Method, key string) {
 		return
 	}
 	for _, f := range m.Request.Fields {
-		if f.Name == key && !f.Type.Vector && f.Type.Object == nil {
+		if f.Name == key && !f.Deprecated && !f.Type.Vector && f.Type.Object == nil {
 			m.Key = f
 			return
 		}
