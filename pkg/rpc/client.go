@@ -92,6 +92,7 @@ func NewClient(ctx context.Context, nc net.Conn, cfg ClientConfig) (*Client, err
 		return nil, err
 	}
 	c.room.calls, c.room.bytes = int(c.welcome.MaxInflight), int(c.welcome.MaxInflightBytes)
+	c.room.most = c.room.bytes
 	c.wg.Go(func() { c.read(in) })
 	c.wg.Go(c.write)
 	c.wg.Go(c.keepAlive)
@@ -238,6 +239,9 @@ func (c *Client) start(ctx context.Context, p *call, method uint16, body []byte)
 func (c *Client) enter(ctx context.Context, p *call) error {
 	if err := c.reason(); err != nil {
 		return unsent(err)
+	}
+	if c.room.never(p) {
+		return &Error{Status: ResourceExhausted, Message: "no room for the message beside the subscriptions", NotRun: true}
 	}
 	place := c.room.take(p)
 	if place == nil {

@@ -7,6 +7,8 @@ import "container/list"
 type room struct {
 	calls, bytes int
 	queue        list.List // of *turn
+	most         int       // bytes there are
+	lasting      int       // bytes of subscriptions, open or in the queue: they stay taken
 }
 
 // turn is a place in the queue.
@@ -17,8 +19,14 @@ type turn struct {
 
 func (r *room) fits(p *call) bool { return p.calls <= r.calls && p.bytes <= r.bytes }
 
+// never says whether p would wait for as long as the subscriptions live.
+func (r *room) never(p *call) bool { return p.bytes > r.most-r.lasting }
+
 // take gives p room, or a place in the queue.
 func (r *room) take(p *call) *list.Element {
+	if p.stream != nil {
+		r.lasting += p.bytes
+	}
 	if r.queue.Len() > 0 || !r.fits(p) {
 		return r.queue.PushBack(&turn{p, make(chan struct{})})
 	}
@@ -29,9 +37,16 @@ func (r *room) take(p *call) *list.Element {
 
 // free takes back what p had, and serves the queue.
 func (r *room) free(p *call) {
+	r.leave(p)
 	r.calls += p.calls
 	r.bytes += p.bytes
 	r.serve()
+}
+
+func (r *room) leave(p *call) {
+	if p.stream != nil {
+		r.lasting -= p.bytes
+	}
 }
 
 func (r *room) serve() {
@@ -55,6 +70,7 @@ func (r *room) giveUp(at *list.Element) {
 		r.free(t.p)
 	default:
 		r.queue.Remove(at)
+		r.leave(t.p)
 		r.serve() // it may have been in the way
 	}
 }
