@@ -280,6 +280,8 @@ func (b *bench) rpc(ctx context.Context, f *rpcFlags) (err error) {
 		}
 	}
 	switch {
+	case o.Died():
+		return fail(exitUnreachable, "", "the server was there no longer: %w", o.Gone)
 	case o.Err() != nil:
 		return fail(exitIncorrect, "", "%w", o.Err())
 	case o.Partial:

@@ -22,7 +22,7 @@ type conn struct {
 	run   *run
 	books *books
 
-	mu   sync.Mutex // open loop only: guards ledger, out and late
+	mu   sync.Mutex // open loop only: guards ledger, out, late and asked
 	l    *ledger
 	out  []byte
 	late []time.Duration // due, and no slot was free
@@ -31,7 +31,7 @@ type conn struct {
 	r, w int
 	runs []streak
 
-	parted bool // the server answered our PING
+	asked, parted bool // we sent a PING, and the server answered it
 
 	sent, right atomic.Int64 // published once a batch, for whoever looks on
 	err         error        // why it ended, if not because it was done; read after the run
@@ -138,8 +138,10 @@ func (c *conn) answers() error {
 // partWays asks for one more sign of life and reads up to it: whatever the server still
 // had to say, such as an answer for the second time, comes before.
 func (c *conn) partWays() error {
-	ping := rpc.AppendFrame(nil, rpc.Frame{Kind: rpc.KindPing, ID: 1, Body: make([]byte, 8)})
-	if _, err := c.nc.Write(ping); err != nil {
+	c.mu.Lock()
+	err := c.ask()
+	c.mu.Unlock()
+	if err != nil {
 		return err
 	}
 	for !c.parted {
@@ -152,6 +154,16 @@ func (c *conn) partWays() error {
 		}
 	}
 	return nil
+}
+
+// ask sends the PING, once. Caller holds mu.
+func (c *conn) ask() error {
+	if c.asked {
+		return nil
+	}
+	c.asked = true
+	_, err := c.nc.Write(rpc.AppendFrame(nil, rpc.Frame{Kind: rpc.KindPing, ID: 1, Body: make([]byte, 8)}))
+	return err
 }
 
 // fallDue is the sending half: calls that fell due at these times.

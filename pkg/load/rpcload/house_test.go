@@ -114,29 +114,43 @@ func liar(t testing.TB, answer func(n int, f rpc.Frame, out []byte) []byte) func
 	t.Helper()
 	front := rpc.NewServer(rpc.Config{}) // says WELCOME for us
 	return serve(t, func(ctx context.Context, nc net.Conn) {
-		welcome, hello := overheard(ctx, front, nc)
-		if !hello {
-			return
-		}
-		if _, err := nc.Write(welcome); err != nil {
-			return
-		}
-		for n := 0; ; n++ {
-			f, err := readFrame(nc)
-			if err != nil {
-				return
-			}
+		n := -1
+		converse(ctx, front, nc, func(f rpc.Frame) []byte {
 			if f.Kind == rpc.KindPing {
 				f.Kind = rpc.KindPong
-				nc.Write(rpc.AppendFrame(nil, f))
-				n--
-				continue
+				return rpc.AppendFrame(nil, f)
 			}
-			if _, err := nc.Write(answer(n, f, nil)); err != nil {
-				return
-			}
-		}
+			n++
+			return answer(n, f, nil)
+		})
 	})
+}
+
+// gossip is a liar for pings, too.
+func gossip(t testing.TB, answer func(f rpc.Frame) []byte) func(context.Context) (net.Conn, error) {
+	t.Helper()
+	front := rpc.NewServer(rpc.Config{})
+	return serve(t, func(ctx context.Context, nc net.Conn) { converse(ctx, front, nc, answer) })
+}
+
+// converse answers frames until the other end is gone.
+func converse(ctx context.Context, front *rpc.Server, nc net.Conn, answer func(f rpc.Frame) []byte) {
+	welcome, hello := overheard(ctx, front, nc)
+	if !hello {
+		return
+	}
+	if _, err := nc.Write(welcome); err != nil {
+		return
+	}
+	for {
+		f, err := readFrame(nc)
+		if err != nil {
+			return
+		}
+		if _, err := nc.Write(answer(f)); err != nil {
+			return
+		}
+	}
 }
 
 // overheard lets a real server greet, and gives its WELCOME.

@@ -63,6 +63,9 @@ func (o *Outcome) judge(r *load.Result, cfg *Config, loopback bool) {
 	if err := o.Err(); err != nil {
 		v.Warn("W22", load.Ruin, nil, "%v", err)
 	}
+	if o.Answered == 0 {
+		v.Warn("W23", load.Ruin, nil, "no answer came while it was measured")
+	}
 	if o.ClientBound() {
 		server := "what the server used is unknown"
 		if o.ServerKnown {

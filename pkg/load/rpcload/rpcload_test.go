@@ -1,6 +1,7 @@
 package rpcload
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -239,6 +240,47 @@ func TestADoubledLastAnswerIsFound(t *testing.T) {
 	}
 }
 
+// The same by a plan, where a connection has nothing under way when the plan ends, and
+// what is said twice comes only then.
+func TestADoubledLastAnswerIsFoundInAnOpenLoop(t *testing.T) {
+	var last []byte // of one connection: frames come one after the other
+	dial := gossip(t, func(f rpc.Frame) []byte {
+		if f.Kind == rpc.KindPing {
+			return append(bytes.Clone(last), rpc.AppendFrame(nil, rpc.Frame{Kind: rpc.KindPong, ID: f.ID, Body: f.Body})...)
+		}
+		last = rpc.AppendFrame(nil, sumFrame(f, 0))
+		return last
+	})
+	o := mustRun(t, short(dial, func(c *Config) { c.Rate, c.Depth = load.Constant(50), 1 }))
+	if o.Doubled == 0 || !errors.Is(o.Err(), ErrFailed) {
+		t.Errorf("the last answer came twice: %+v", o)
+	}
+}
+
+// Who is stopped before anything was measured has measured nothing.
+func TestARunThatEndsInItsWarmupHasNoFigures(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	cfg := short(honest(t, rpc.Config{}), func(c *Config) {
+		c.Warmup, c.Interval = time.Minute, 10*time.Millisecond
+		c.OnTick = func(t Tick) {
+			if t.Answered > 0 {
+				cancel()
+			}
+		}
+	})
+	o, err := Run(ctx, cfg)
+	if err != nil || !o.Partial || o.Err() != nil {
+		t.Fatal(err, o)
+	}
+	if o.Took != 0 || o.Answered != 0 || o.Rate() != 0 || o.ClientCPU != 0 || len(o.Intervals) != 0 {
+		t.Errorf("the warm-up was measured: %+v", o)
+	}
+	if r := o.Result("test", &cfg, load.Env{}, true); r.Verdict.Validity != load.Invalid || !r.Verdict.Has("W23") {
+		t.Errorf("nothing was measured, and the result is %v", r.Verdict)
+	}
+}
+
 func TestAServerThatLeavesLosesWhatWasUnderWay(t *testing.T) {
 	goAway := rpc.AppendFrame(nil, rpc.Frame{Kind: rpc.KindGoAway, Code: uint16(rpc.Unavailable), Body: []byte{0, 0, 0, 0}})
 	o := mustRun(t, short(liar(t, func(i int, f rpc.Frame, out []byte) []byte {
@@ -247,7 +289,7 @@ func TestAServerThatLeavesLosesWhatWasUnderWay(t *testing.T) {
 		}
 		return rpc.AppendFrame(out, sumFrame(f, 0))
 	}), func(c *Config) { c.Duration = time.Minute }))
-	if o.Lost == 0 || !strings.Contains(strings.Join(o.Faults, "\n"), "sent us away") {
+	if o.Lost == 0 || !o.Died() || !strings.Contains(strings.Join(o.Faults, "\n"), "sent us away") {
 		t.Errorf("%d lost, it says %q", o.Lost, o.Faults)
 	}
 }

@@ -23,6 +23,7 @@ type Outcome struct {
 	Doubled, Unknown                  int64 // answers beyond those
 	Failed                            map[rpc.Status]int64
 	Faults                            []string // the first things that went wrong, in words
+	Gone                              error    // why answers were lost, if the server left or died
 
 	Took     time.Duration // the part that was measured
 	Answered int64         // in it
@@ -69,6 +70,11 @@ func (o *Outcome) Err() error {
 	}
 	return fmt.Errorf("%w: of %d, %d were wrong, %d refused, %d lost, %d doubled, and %d never asked for", ErrFailed,
 		o.Sent, o.Wrong, o.Refused, o.Lost, o.Doubled, o.Unknown)
+}
+
+// Died tells whether all that went wrong is that the server was there no longer.
+func (o *Outcome) Died() bool {
+	return o.Gone != nil && o.Wrong+o.Refused+o.Doubled+o.Unknown == 0
 }
 
 const (
@@ -277,7 +283,6 @@ func (r *run) measure(ctx context.Context, conns []*conn, o *Outcome, ended <-ch
 	ticks := time.NewTicker(r.cfg.Interval)
 	defer ticks.Stop()
 	last := r.sample(conns)
-	begin := last
 	wait := func(until time.Duration) bool {
 		t := time.NewTimer(until - r.now())
 		defer t.Stop()
@@ -297,10 +302,11 @@ func (r *run) measure(ctx context.Context, conns []*conn, o *Outcome, ended <-ch
 			}
 		}
 	}
-	if r.cfg.Warmup == 0 || wait(r.cfg.Warmup) {
-		begin = r.sample(conns)
-		wait(begin.at + r.cfg.Duration)
+	if r.cfg.Warmup > 0 && !wait(r.cfg.Warmup) {
+		return // nothing was measured
 	}
+	begin := r.sample(conns)
+	wait(begin.at + r.cfg.Duration)
 	end := r.sample(conns)
 	o.RSSBusy, _ = r.cfg.Server.RSS()
 	o.Took, o.Answered = end.at-begin.at, end.right-begin.right
@@ -325,10 +331,10 @@ func (r *run) tick(last, now sample, o *Outcome) {
 // drain gives the last answers time to come, and then ends what still waits for one.
 func (r *run) drain(conns []*conn, ended <-chan struct{}) {
 	if r.cfg.open() {
-		for _, c := range conns { // those that wait for nothing wait for ever
+		for _, c := range conns { // those that wait for nothing would not look whether they are done
 			c.mu.Lock()
 			if c.l.underway() == 0 && len(c.late) == 0 {
-				_ = c.nc.SetDeadline(time.Unix(1, 0))
+				_ = c.ask() // one that failed says so where it reads
 			}
 			c.mu.Unlock()
 		}
@@ -391,6 +397,9 @@ func (o *Outcome) add(conns []*conn) {
 			o.Failed[status] += n
 		}
 		why := c.lost()
+		if lost > 0 && o.Gone == nil {
+			o.Gone = why
+		}
 		if why == nil && lost > 0 {
 			why = errors.New("no answer came in time")
 		}
