@@ -577,7 +577,7 @@ func watchEndsWithItsContextOrItsToken(t *testing.T, h *house) {
 	if err := h.conn().RevokeToken(t.Context(), tok.ID); err != nil {
 		t.Fatal(err)
 	}
-	if e, err := w.Next(); !errors.Is(err, track.ErrDenied) {
+	if e, err := w.Next(); !errors.Is(err, track.ErrDenied) || !strings.Contains(err.Error(), "expired or was revoked") {
 		t.Errorf("got %+v, %v", e, err)
 	}
 }

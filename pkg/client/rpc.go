@@ -128,13 +128,22 @@ func over(l *link) bool {
 	}
 }
 
-// leaves tells whether a request failed because the server is about to leave: what comes
-// too late is answered so, and behind the answers it says GOAWAY.
-func leaves(l *link, err error) bool {
+// refusedLate tells whether a request came too late to a server that is about to leave.
+func refusedLate(err error) bool {
 	var e *rpc.Error
-	if !errors.As(err, &e) || e.Status != rpc.Unavailable || e.Reason != "going away" {
-		return false
-	}
+	return errors.As(err, &e) && e.Status == rpc.Unavailable && e.Reason == "going away"
+}
+
+// calledOff tells whether a subscription may have ended because the server is about to
+// leave.
+func calledOff(err error) bool {
+	var e *rpc.Error
+	return errors.As(err, &e) && e.Message == "" && (e.Status == rpc.Unavailable || e.Status == rpc.Unauthenticated)
+}
+
+// leaves waits a moment for the GOAWAY, which may come behind what the server ends or
+// refuses because of it.
+func leaves(l *link) bool {
 	select {
 	case <-l.Leaving():
 		return true
@@ -307,7 +316,7 @@ func (c *overRPC) do(ctx context.Context, twice bool, ask func(ctx context.Conte
 			return err
 		}
 		err = ask(ctx, l)
-		broken := err != nil && (over(l) || leaves(l, err))
+		broken := err != nil && (over(l) || refusedLate(err) && leaves(l))
 		c.release(l)
 		if err == nil {
 			return nil
@@ -348,7 +357,7 @@ func (c *overRPC) failure(ctx context.Context, err error) error {
 
 // ended is why a subscription ended.
 func (c *overRPC) ended(ctx context.Context, l *link, err error) error {
-	if over(l) && rpc.StatusOf(err) == rpc.Unavailable {
+	if calledOff(err) && leaves(l) || over(l) && rpc.StatusOf(err) == rpc.Unavailable {
 		err = l.Err() // the server said why it leaves
 	}
 	return c.failure(ctx, err)
