@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -65,6 +66,8 @@ type conn struct {
 	bytes     int // of their bodies
 	subs      int
 	congested []*Subscription // have credit, but the peer does not read
+
+	parked atomic.Int64 // bytes of long answers that wait for the peer to read; written under mu
 }
 
 // ServeConn serves nc until the peer leaves, breaks the protocol, or ctx ends, and

@@ -110,6 +110,12 @@ func (c *conn) append(k Kind, id uint32, code Status, aux uint16, out []byte, e 
 func (c *conn) sendParts(r *Request, out []byte) []byte {
 	limit := min(chunk, c.limit)
 	body := out[HeaderSize:]
+	if len(body) <= limit {
+		return out
+	}
+	parked := int64(cap(out))
+	c.parked.Add(parked)
+	defer c.unpark(parked)
 	for len(body) > limit {
 		c.mu.Lock()
 		for len(c.pending) > 4*chunk && !c.broken && !c.leaving {
@@ -125,10 +131,27 @@ func (c *conn) sendParts(r *Request, out []byte) []byte {
 		}
 		body = body[limit:]
 	}
-	if len(body) == len(out)-HeaderSize {
-		return out
-	}
 	return append(out[:HeaderSize], body...)
+}
+
+func (c *conn) unpark(n int64) {
+	c.mu.Lock()
+	c.parked.Add(-n)
+	c.tell()
+	c.mu.Unlock()
+}
+
+// makeRoom waits, before an answer is made, until the peer has taken enough of the long
+// ones that wait for it. Each is held whole, and a request of a few bytes may ask for one.
+func (c *conn) makeRoom() {
+	if c.parked.Load() <= int64(c.s.cfg.MaxOutput) {
+		return
+	}
+	c.mu.Lock()
+	for c.parked.Load() > int64(c.s.cfg.MaxOutput) && !c.broken && !c.leaving {
+		c.wait()
+	}
+	c.mu.Unlock()
 }
 
 // kick says whether the caller has to find somebody to write. mu is held.

@@ -129,6 +129,9 @@ func (r *Request) serve() {
 }
 
 func (r *Request) call() (out []byte, err error) {
+	if r.sub == nil {
+		r.c.makeRoom()
+	}
 	out = append(r.out[:0], make([]byte, HeaderSize)...)
 	if s := Status(r.ended.Load()); s != 0 {
 		return out, &Error{Status: s, NotRun: true}
