@@ -39,6 +39,14 @@ func (h *house) pipe(t *testing.T) *script {
 	if f := s.next(); f.Kind != KindWelcome {
 		t.Fatal(f)
 	}
+	pings := make([]Frame, 1000/(HeaderSize+8)) // which need a buffer of 1 KiB
+	for i := range pings {
+		pings[i] = Frame{Kind: KindPing, Body: make([]byte, 8)}
+	}
+	s.say(pings...)
+	for range pings {
+		s.next()
+	}
 	return s
 }
 
