@@ -81,7 +81,7 @@ func badInputs() map[string]badInput {
 		"id 0":                      {in: frames(req(0, mSum, nil)), kind: goes, code: BadFrame, fault: FaultID},
 		"id in use":                 {in: frames(req(5, mWait, nil), req(5, mWait, nil)), kind: goes, code: BadFrame, fault: FaultID},
 		"unknown method":            {in: frames(req(5, 9999, nil)), kind: KindErr, code: Unimplemented, id: 5, fault: FaultMethod},
-		"body of another type":      {in: frames(req(5, mSum, []byte{1})), kind: KindErr, code: BadBody, id: 5, fault: faultNone},
+		"body of another type":      {in: frames(req(5, mSum, []byte{1})), kind: KindErr, code: BadBody, id: 5, fault: FaultBody},
 		"panic inline":              {in: frames(req(5, mPanicInline, nil)), kind: KindErr, code: Internal, id: 5, fault: FaultPanic},
 		"panic async":               {in: frames(req(5, mPanic, nil)), kind: KindErr, code: Internal, id: 5, fault: FaultPanic},
 		"panic in the key":          {in: frames(req(5, mKeyed, nil)), kind: KindErr, code: Internal, id: 5, fault: FaultPanic},

@@ -170,6 +170,9 @@ func (c *conn) failure(m *Method, err error) *Error {
 	}
 	switch {
 	case e != nil:
+		if e.Status == BadBody {
+			c.s.stats.fault(FaultBody)
+		}
 		if e.Status == OK {
 			e = &Error{Status: Unknown, Message: e.Message}
 		}

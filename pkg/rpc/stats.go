@@ -31,13 +31,14 @@ const (
 	FaultPanic
 	FaultLate
 	FaultTorn
+	FaultBody
 	faultCount
 )
 
 var faultNames = [faultCount]string{
 	"", "preamble", "handshake", "version", "auth", "slow_handshake", "too_many_handshakes",
 	"kind", "flags", "too_large", "id", "control", "meta", "more", "message", "method",
-	"inflight", "subs", "credit", "slow", "idle", "panic", "late", "torn",
+	"inflight", "subs", "credit", "slow", "idle", "panic", "late", "torn", "body",
 }
 
 func (f Fault) String() string { return faultNames[f] }
