@@ -126,6 +126,11 @@ export class Line implements Caller {
     return this.over;
   }
 
+  /** Aborts when the line is over. */
+  get ending(): AbortSignal {
+    return this.life.signal;
+  }
+
   /** What the next connection shows. */
   useToken(token: string): void {
     this.token = token;

@@ -149,7 +149,8 @@ export class LiveWatch implements AsyncIterable<WatchEvent> {
           if (this.over(err)) return;
           const { error, retryInMs } = this.again(err);
           yield { kind: 'disconnected', error, retryInMs };
-          if (!this.line.retryInMs && !(await sleep(retryInMs, this.end.signal, this.o.signal)) && this.over(error)) return;
+          if (this.line.retryInMs) continue; // the line waits
+          if (!(await sleep(retryInMs, this.end.signal, this.o.signal, this.line.ending)) && this.over(error)) return;
         }
       }
     } finally {

@@ -213,6 +213,20 @@ test('a signal that comes while a watch is told that it was resumed ends it', as
   await s.line.close();
 });
 
+test('a watch that waits to try again ends at once with its client', async (t) => {
+  const s = await Stage.open();
+  s.peer.answer = (f) => {
+    if (f.kind === Kind.Req) s.peer.send(Kind.Err, f.id, Status.Unavailable, 0, errorBody(true));
+  };
+  const [, it] = s.watch({ all: true });
+  assert.equal(await kind(it), 'disconnected');
+  t.mock.timers.enable({ apis: ['setTimeout'] }); // no pause ends by itself from here
+  const next = it.next();
+  await new Promise(setImmediate);
+  await s.line.close();
+  assert.ok((await next).done);
+});
+
 test('a watch that is refused is over, with the reason', async () => {
   const s = await Stage.open();
   const [, it] = s.watch({ devices: ['unicorn'] });
