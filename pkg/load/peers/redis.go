@@ -118,7 +118,7 @@ func (r *Redis) Close() error {
 func (r *Redis) Measure(ctx context.Context, depth int, warmup, duration time.Duration) (Figure, error) {
 	rate := r.rates[depth]
 	if rate == 0 { // the first time: find out how fast it is
-		f, err := r.bench(ctx, depth, 50_000)
+		f, err := r.bench(ctx, depth, whole(50_000, depth))
 		if err != nil {
 			return f, err
 		}
@@ -135,8 +135,13 @@ func (r *Redis) Measure(ctx context.Context, depth int, warmup, duration time.Du
 }
 
 func atLeast(rate float64, d time.Duration, depth int) int64 {
-	return max(int64(rate*d.Seconds()), 4*int64(depth), 1000)
+	return whole(max(int64(rate*d.Seconds()), 4*int64(depth), 1000), depth)
 }
+
+// whole rounds up to whole pipelines. With a part of one, redis-benchmark ends with more
+// answers than it was to get, and if it looks at its clock in that moment it takes that
+// for a lost connection and fails.
+func whole(n int64, depth int) int64 { return (n + int64(depth) - 1) / int64(depth) * int64(depth) }
 
 func (r *Redis) bench(ctx context.Context, depth int, n int64) (Figure, error) {
 	cmd := r.seats.Command(ctx, r.seats.Client, "redis-benchmark", "-h", "127.0.0.1", "-p", r.port, "-c", "1",
