@@ -32,6 +32,21 @@ type Result struct {
 	Resources   Resources          `json:"resources"`
 	Calibration Calibration        `json:"calibration"`
 	Env         Env                `json:"env"`
+
+	Command []string          `json:"command,omitempty"` // what to run to do it again, without secrets
+	Labels  map[string]string `json:"labels,omitempty"`
+	Checks  []Check           `json:"checks,omitempty"` // what was asked of the run, and whether it holds
+	// Completeness is the share that each receiver got of what it was owed, 0 to 1, in
+	// the order of the receivers.
+	Completeness []float64 `json:"completeness,omitempty"`
+}
+
+// Check is one thing that was asked of a run.
+type Check struct {
+	Kind string `json:"kind"` // "threshold" or "correctness"
+	Name string `json:"name"` // "p99<5ms", "complete"
+	Pass bool   `json:"pass"`
+	Text string `json:"text,omitempty"` // what was found instead
 }
 
 // Tool is who measured.
@@ -46,6 +61,7 @@ type Scenario struct {
 	Args map[string]any `json:"args"`
 	Loop string         `json:"loop"` // "open": arrivals do not wait for answers
 	Seed uint64         `json:"seed"`
+	Plan string         `json:"plan_sha256,omitempty"` // equal plans do the same at the same times
 }
 
 // Target is what it was done to.
@@ -77,6 +93,7 @@ type Deliveries struct {
 	Lost       int64 `json:"lost"`
 	Duplicate  int64 `json:"duplicate"`
 	OutOfOrder int64 `json:"out_of_order"`
+	Conflated  int64 `json:"conflated,omitempty"` // skipped for a newer one that came
 	Frames     int64 `json:"frames"`
 }
 
@@ -99,6 +116,14 @@ type Interval struct {
 	Sent     int64  `json:"sent"`
 	Received int64  `json:"received"`
 	HDR      string `json:"hdr_v2,omitempty"` // of the response times in it
+
+	Offered   int64    `json:"offered,omitempty"` // sends that were due in it
+	Lost      int64    `json:"lost,omitempty"`
+	ClientCPU *float64 `json:"client_cpu,omitempty"` // cores used; nil if nobody knows
+	ServerCPU *float64 `json:"server_cpu,omitempty"`
+	LagP99NS  *int64   `json:"send_lag_p99_ns,omitempty"`
+	LagMaxNS  *int64   `json:"send_lag_max_ns,omitempty"`
+	Marks     []string `json:"marks,omitempty"` // IDs of the warnings that hold in it
 }
 
 // Resources are what the run cost either side.
@@ -120,6 +145,10 @@ type ServerUsage struct {
 type Calibration struct {
 	TimerOvershootP99 int64   `json:"timer_overshoot_p99_ns"`
 	Hiccup            Summary `json:"hiccup"` // how late a thread that wants nothing wakes up
+	// What this program reaches against a server that does nothing, and how much of that
+	// the run took; 0 where it was not measured.
+	NullCeiling  float64 `json:"null_ceiling_per_s,omitempty"`
+	FractionUsed float64 `json:"fraction_used,omitempty"`
 }
 
 // NewResult begins a result.
