@@ -55,7 +55,7 @@ func (o *options) bind(f *pflag.FlagSet) {
 	f.Var(&o.ring, "store-ring", "fixes waiting for a slow disk, at most this much memory (default 64MiB)")
 	f.Var(&o.open, "store-open", "memory for history that is not yet packed (default 64MiB)")
 
-	f.DurationVar(&o.Engine.Hub.Tick, "tick", 50*time.Millisecond, "between frames of a busy stream")
+	f.DurationVar(&o.Engine.Hub.Tick, "tick", 40*time.Millisecond, "between frames of a busy stream")
 	f.IntVar(&o.Web.MaxPerAddress, "max-unauthenticated", 256, "connections of one address that have shown no token")
 	f.BoolVar(&o.Web.OpenMetrics, "open-metrics", false, "serve /metrics without a token")
 

@@ -203,7 +203,7 @@ func (c *catchup) look(fixes []track.Fix, ids []track.DeviceID) []track.Fix {
 	q := Devices(ids...)
 	found := make(map[track.DeviceID]struct{}, len(ids))
 	c.s.hub.c.Snapshot(&q, 0, func(f *track.Fix) bool {
-		if c.s.query.Kind != KindBox || f.Has&track.HasPos != 0 && c.s.query.Box.Contains(f.At) {
+		if c.s.sees(f) {
 			m.put(f)
 			found[f.Device] = struct{}{}
 		}
@@ -266,7 +266,7 @@ func (c *catchup) finish(v *Viewer, fixes []track.Fix) *Frame {
 	}
 	v.cur.Store(c.end)
 	v.isBack.Store(false)
-	v.catch = nil
+	v.catchUp(nil)
 	return f
 }
 

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -44,9 +45,10 @@ type Frame struct {
 	Left    []track.DeviceID // no longer in view: outside of the box, or removed
 
 	owner *stream
-	link  *link // what comes after; nil in private frames
-	born  int64 // when the first of its fixes was published, on the hub's clock
-	slots atomic.Pointer[slot]
+	link  *link                // what comes after; nil in private frames
+	born  int64                // when the first of its fixes was published, on the hub's clock
+	slots atomic.Pointer[slot] // in further encodings than that of own
+	own   slot
 
 	mu   sync.Mutex
 	size int64 // bytes that count for the stream's memory, while kept
@@ -84,7 +86,7 @@ func (e *Encoding) String() string { return e.name }
 
 // slot is a frame in one encoding.
 type slot struct {
-	e    *Encoding
+	e    atomic.Pointer[Encoding] // written once
 	next *slot
 	done atomic.Bool
 	mu   sync.Mutex
@@ -104,10 +106,7 @@ func (f *Frame) Bytes(e *Encoding) []byte {
 		return s.b
 	}
 	n := int64(len(f.Fixes) + 1)
-	if s.b == nil {
-		s.b = make([]byte, 0, n*e.room.Load())
-	}
-	s.b = e.encode(s.b, f)
+	s.b = f.encode(e, s.b, int(n*e.room.Load()))
 	e.room.Store(int64(len(s.b))/n*9/8 + 16)
 	s.done.Store(true)
 	f.owner.hub.encodings.Add(1)
@@ -115,15 +114,31 @@ func (f *Frame) Bytes(e *Encoding) []byte {
 	return s.b
 }
 
+// encode appends the bytes of the frame to b, which has been used before or is nil.
+// Those of shared frames come off the stream's slab, unless another frame is just being
+// encoded into that.
+func (f *Frame) encode(e *Encoding, b []byte, room int) []byte {
+	s := f.owner
+	if b != nil || f.link == nil || !s.encoding.TryLock() {
+		return e.encode(slices.Grow(b, room), f)
+	}
+	defer s.encoding.Unlock()
+	return s.text.close(e.encode(s.text.open(f.born, room, slabBytes), f))
+}
+
 func (f *Frame) slot(e *Encoding) *slot {
+	if f.own.e.Load() == e || f.own.e.CompareAndSwap(nil, e) || f.own.e.Load() == e {
+		return &f.own
+	}
 	for {
 		first := f.slots.Load()
 		for s := first; s != nil; s = s.next {
-			if s.e == e {
+			if s.e.Load() == e {
 				return s
 			}
 		}
-		s := &slot{e: e, next: first}
+		s := &slot{next: first}
+		s.e.Store(e)
 		if f.slots.CompareAndSwap(first, s) {
 			return s
 		}
@@ -154,11 +169,16 @@ func (f *Frame) letGo() {
 	f.owner.bytes.Add(-f.size)
 }
 
+func (s *slot) reuse() {
+	s.b = s.b[:0]
+	s.done.Store(false)
+}
+
 // reuse empties a private frame for the next and keeps its memory for bytes.
 func (f *Frame) reuse() {
+	f.own.reuse()
 	for s := f.slots.Load(); s != nil; s = s.next {
-		s.b = s.b[:0]
-		s.done.Store(false)
+		s.reuse()
 	}
 	f.Kind, f.More, f.Fresh, f.Seq, f.Skipped, f.Fixes, f.Left = 0, false, false, 0, 0, nil, nil
 }

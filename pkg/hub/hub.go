@@ -1,11 +1,12 @@
 // Package hub is who watches what, and how they are told.
 //
-//	Publish(fixes, moves)                                     one goroutine a door
-//	     │                                                    pulls for each viewer
+//	Publish(fixes, moves)                                     a door pulls for each
+//	     │                                                    viewer that fan tells
 //	     ▼            match            pending     frames
 //	┌─ index ─┐  ─────────────►  stream ─[fix fix]─►[ ]─[ ]─[ ]◄── Viewer.Next
 //	│ all     │                  stream                 ▲   ▲◄──── Viewer.Next
 //	│ devices │                  stream     the slow one│   │
+//	│ maps    │                    ▲                    │   │
 //	│ boxes   │                    ▲                        └ bytes, made once
 //	└─────────┘                    │
 //	                             wheel: one frame a tick, streams spread over it
@@ -15,8 +16,9 @@
 // ones; a frame's bytes are made once for each Encoding, by the first viewer who
 // needs them.
 //
-// Publishing does nothing for a single viewer but waking those who wait. A viewer
-// walks the chain at its own pace, without a lock. What keeps up gets every fix. The
+// Publishing does nothing for a single viewer: who waits is told by workers, to whom a
+// stream's list of them is handed in one step, see fan.go. A viewer walks the chain at
+// its own pace, without a lock. What keeps up gets every fix. The
 // chain is cut at QueueBytes or Linger: who stands behind the cut has fallen behind,
 // costs nothing at all while it is stuck, and gets, when it comes back, the newest
 // fix of each device that changed, the count of what it is spared, and then what
@@ -28,7 +30,9 @@ package hub
 
 import (
 	"context"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,16 +41,16 @@ import (
 )
 
 const (
-	// quietFixes in a tick may leave one by one: 400 a second at the usual 50 ms.
+	// quietFixes in a tick may leave one by one: 500 a second at the usual 40 ms.
 	quietFixes = 20
 	// hurryPerTick is how many frames to a viewer the hub sends in a tick outside of
-	// the wheel: 20,000 a second at the usual tick, about a tenth of a core.
+	// the wheel: 25,000 a second at the usual tick, about an eighth of a core.
 	hurryPerTick = 1000
 )
 
 // Config of the hub. Snapshot and Stamp are required, the rest has good zeros.
 type Config struct {
-	Tick         time.Duration // between two frames of a busy stream; 0: 50 ms
+	Tick         time.Duration // between two frames of a busy stream; 0: 40 ms
 	MaxFrame     int           // fixes in a frame; 0: 448, which fill the 32 KiB that Go's allocator is still quick with
 	QueueBytes   int           // of recent frames that a stream keeps for those who lag or resume; 0: 8 MiB
 	HistoryBytes int           // of the frames of all streams; beyond it Linger shrinks; 0: 256 MiB
@@ -63,15 +67,22 @@ type Config struct {
 	// Hidden tells devices that only those see who name them; nil: there are none. It
 	// is asked for every fix.
 	Hidden func(track.DeviceID) bool
+	// Maps are those that a device has joined; nil: there are no maps. It is asked for
+	// every fix while any map is watched, and what it returned must not change. Its
+	// answers change inside Members only.
+	Maps func(track.DeviceID) []track.MapID
 }
 
 func (c Config) withDefaults() Config {
-	set(&c.Tick, 50*time.Millisecond)
+	set(&c.Tick, 40*time.Millisecond)
 	set(&c.MaxFrame, 448)
 	set(&c.QueueBytes, 8<<20)
 	set(&c.HistoryBytes, 256<<20)
 	set(&c.Linger, 30*time.Second)
 	set(&c.MaxLinger, 1024)
+	if c.Maps == nil {
+		c.Maps = func(track.DeviceID) []track.MapID { return nil }
+	}
 	if c.Hidden == nil {
 		return c
 	}
@@ -96,6 +107,7 @@ type Hub struct {
 	start   time.Time
 	gate    gate
 	wheel   wheel
+	fan     fan
 	scratch sync.Pool
 	stamp   atomic.Uint64 // every change of the present before it was published
 	done    chan struct{} // closed when the hub is
@@ -117,7 +129,8 @@ type Hub struct {
 	stripes                    [stripes]stripe
 }
 
-// New makes a hub. Until Run runs, only quiet streams send frames.
+// New makes a hub. Until Run runs, only quiet streams send frames, and publishers tell
+// viewers by themselves.
 func New(c Config) *Hub {
 	h := &Hub{
 		c:       c.withDefaults(),
@@ -130,6 +143,7 @@ func New(c Config) *Hub {
 	h.gate.init()
 	h.wheel.init()
 	h.index.init()
+	h.index.mapsOf = h.c.Maps
 	return h
 }
 
@@ -140,20 +154,28 @@ func (h *Hub) now() int64 { return int64(time.Since(h.start)) + 1 }
 // Then the hub is closed: its viewers get track.ErrClosed.
 func (h *Hub) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
+	wg.Go(func() { h.fan.run(ctx) })
 	wg.Go(func() { h.turn(ctx) })
 	wg.Go(func() { h.every(ctx, h.c.Tick, h.advanceStamp) })
 	wg.Go(func() { h.every(ctx, min(time.Second, h.c.Linger/4), h.tidy) })
 	wg.Wait()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !h.closed {
-		h.closed = true
-		close(h.done)
-		for v := range h.viewers {
-			v.rouse()
-		}
+	for _, v := range h.close() {
+		v.rouse()
 	}
 	return nil
+}
+
+// close ends the hub and returns who is to learn it. They are told without the lock: a
+// door that hears of it may close its viewer at once.
+func (h *Hub) close() []*Viewer {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil
+	}
+	h.closed = true
+	close(h.done)
+	return slices.Collect(maps.Keys(h.viewers))
 }
 
 func (h *Hub) every(ctx context.Context, d time.Duration, do func()) {

@@ -111,7 +111,7 @@ func (h *Hub) settle(s *stream, schedule bool, wake *waiter) {
 	if schedule {
 		h.wheel.add(s)
 	}
-	wake.wake()
+	h.fan.hand(wake)
 }
 
 // whoHides tells which fixes are of hidden devices; nil if none can be.

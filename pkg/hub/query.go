@@ -16,6 +16,7 @@ const (
 	KindAll Kind = iota + 1
 	KindDevices
 	KindBox
+	KindMap
 )
 
 // Query is what a viewer watches. Equal queries share a stream.
@@ -23,6 +24,12 @@ type Query struct {
 	Kind    Kind
 	Devices []track.DeviceID // of KindDevices, in any order
 	Box     geo.Box          // of KindBox
+	Map     track.MapID      // of KindMap
+
+	// May tells whether the viewer may still watch this; nil: as long as it likes. It is
+	// asked when the watch begins, and again by Recheck. It must not call the hub, and
+	// has no part in what makes queries equal.
+	May func() error
 }
 
 // All devices, but hidden ones.
@@ -33,6 +40,9 @@ func Devices(ids ...track.DeviceID) Query { return Query{Kind: KindDevices, Devi
 
 // Box is every device, but hidden ones, whose place is in b.
 func Box(b geo.Box) Query { return Query{Kind: KindBox, Box: b} }
+
+// Map is every device that has joined the map with that id.
+func Map(id track.MapID) Query { return Query{Kind: KindMap, Map: id} }
 
 // canonical checks the query and brings it into the one form that equal queries
 // share, with a key for it.
@@ -63,6 +73,11 @@ func (q Query) canonical() (Query, string, error) {
 			key = binary.BigEndian.AppendUint32(key, uint32(v))
 		}
 		return Box(b), string(key), nil
+	case KindMap:
+		if q.Map == 0 {
+			return q, "", fmt.Errorf("watch map %s: not an id: %w", q.Map, track.ErrInvalid)
+		}
+		return Map(q.Map), string(binary.BigEndian.AppendUint64([]byte{'m'}, uint64(q.Map))), nil
 	}
 	return q, "", fmt.Errorf("watch: no such kind of query %d: %w", q.Kind, track.ErrInvalid)
 }
@@ -79,6 +94,8 @@ const (
 type index struct {
 	all     *stream
 	devices map[track.DeviceID][]*stream
+	maps    map[track.MapID]*stream
+	mapsOf  func(track.DeviceID) []track.MapID // Config.Maps
 	fine    map[geo.Cell][]boxed
 	coarse  map[uint32][]boxed
 	wide    []boxed
@@ -92,6 +109,7 @@ type boxed struct {
 
 func (x *index) init() {
 	x.devices = map[track.DeviceID][]*stream{}
+	x.maps = map[track.MapID]*stream{}
 	x.fine = map[geo.Cell][]boxed{}
 	x.coarse = map[uint32][]boxed{}
 }
@@ -104,6 +122,8 @@ func (x *index) add(s *stream) {
 		for _, id := range s.query.Devices {
 			x.devices[id] = append(x.devices[id], s)
 		}
+	case KindMap:
+		x.maps[s.query.Map] = s
 	case KindBox:
 		b := boxed{s.query.Box, s}
 		cells, coarse := levels(b.box)
@@ -128,6 +148,8 @@ func (x *index) remove(s *stream) {
 		for _, id := range s.query.Devices {
 			without(x.devices, id, func(o *stream) bool { return o == s })
 		}
+	case KindMap:
+		delete(x.maps, s.query.Map)
 	case KindBox:
 		is := func(b boxed) bool { return b.s == s }
 		cells, coarse := levels(s.query.Box)
@@ -180,6 +202,13 @@ func coarseOf(row, col uint32) uint32 { return row/coarseCells<<16 | col/coarseC
 // whoSees returns the streams that have shown a device at that place.
 func (x *index) whoSees(id track.DeviceID, at geo.Point, had, hidden bool) []*stream {
 	ss := slices.Clone(x.devices[id])
+	if len(x.maps) > 0 {
+		for _, m := range x.mapsOf(id) {
+			if s := x.maps[m]; s != nil {
+				ss = append(ss, s)
+			}
+		}
+	}
 	if hidden {
 		return ss
 	}
@@ -200,7 +229,7 @@ func (x *index) whoSees(id track.DeviceID, at geo.Point, had, hidden bool) []*st
 	return ss
 }
 
-// match appends what the batch has for streams of devices and boxes.
+// match appends what the batch has for streams of devices, maps and boxes.
 func (x *index) match(ms []match, fixes []track.Fix, moves []track.Move, hidden []bool) []match {
 	if len(x.devices) > 0 {
 		for i := range fixes {
@@ -209,12 +238,27 @@ func (x *index) match(ms []match, fixes []track.Fix, moves []track.Move, hidden 
 			}
 		}
 	}
+	if len(x.maps) > 0 {
+		ms = x.matchMaps(ms, fixes)
+	}
 	if len(x.fine) == 0 && len(x.coarse) == 0 && len(x.wide) == 0 {
 		return ms
 	}
 	for i := range fixes {
 		if hidden == nil || !hidden[i] {
 			ms = x.matchBoxes(ms, i, &fixes[i], &moves[i])
+		}
+	}
+	return ms
+}
+
+// matchMaps appends the maps that the devices have joined.
+func (x *index) matchMaps(ms []match, fixes []track.Fix) []match {
+	for i := range fixes {
+		for _, m := range x.mapsOf(fixes[i].Device) {
+			if s := x.maps[m]; s != nil {
+				ms = append(ms, matchOf(s, i, false))
+			}
 		}
 	}
 	return ms

@@ -42,20 +42,32 @@ type stream struct {
 	lefts   uint64
 	pending []track.Fix
 	left    []track.DeviceID
-	born    int64 // when the first of pending or left came
-	room    int   // for the pending fixes of the next frame: a little more than the last needed
+	born    int64           // when the first of pending or left came
+	room    int             // for the pending fixes of the next frame: a little more than the last needed
+	fixes   slab[track.Fix] // that pending is cut off
+	links   slab[link]
 	first   *link
 	last    *link
 	due     bool // stands in the wheel
 	window  window
 	stale   atomic.Int32 // waiters in waiting whose viewers are elsewhere
+
+	encoding sync.Mutex // guards what follows; only ever tried
+	text     slab[byte]
 }
+
+const (
+	slabFixes = 64       // 4.5 KiB: what a fix that is still needed keeps alive
+	slabLinks = 16       // half a KiB: what a viewer that is stuck keeps alive
+	slabBytes = 16 << 10 // of a frame's bytes
+)
 
 // waiter is the place of a viewer in the list of those who wait. It is pushed by the
 // viewer and taken out only together with all others.
 type waiter struct {
 	v      *Viewer
 	next   *waiter
+	list   *waiter // of the head: the next list that is to be told
 	queued atomic.Bool
 }
 
@@ -114,7 +126,7 @@ func (s *stream) pushAll(now int64, fixes []track.Fix, hidden []bool) (schedule 
 func (s *stream) add(now int64, f *track.Fix) {
 	if s.pending == nil {
 		s.begin(now)
-		s.pending = make([]track.Fix, 0, s.room)
+		s.pending = s.fixes.open(now, s.room, slabFixes)
 	}
 	s.seq++
 	s.pending = append(s.pending, *f)
@@ -187,7 +199,7 @@ func (s *stream) flush(tick bool) *link {
 	}
 	last := s.last
 	s.mu.Unlock()
-	wake.wake()
+	s.hub.fan.hand(wake)
 	return last
 }
 
@@ -196,11 +208,12 @@ func (s *stream) seal() bool {
 	if len(s.pending) == 0 && len(s.left) == 0 {
 		return false
 	}
+	if s.pending != nil {
+		s.pending = s.fixes.close(s.pending)
+	}
 	f := &Frame{
 		Kind: Fixes, Stream: s.id, Epoch: s.epoch, Seq: s.seq, Fixes: s.pending, Left: s.left,
-		owner: s, born: s.born,
-		// The stamp must be read here, under mu: what it promises was pushed before.
-		link: &link{seq: s.seq, stamp: s.hub.stamp.Load(), lefts: s.lefts},
+		owner: s, born: s.born, link: s.newLink(),
 	}
 	f.keep(frameBytes + int64(cap(s.pending))*fixBytes + int64(cap(s.left))*8)
 	s.room = min(len(s.pending)*9/8+1, s.hub.c.MaxFrame)
@@ -215,6 +228,15 @@ func (s *stream) seal() bool {
 		s.drop()
 	}
 	return true
+}
+
+// newLink is the end of the chain after what is pending. The stamp must be read here,
+// under mu: what it promises was pushed before.
+func (s *stream) newLink() *link {
+	l := &s.links.open(s.born, 1, slabLinks)[:1][0]
+	s.links.at++
+	l.seq, l.stamp, l.lefts = s.seq, s.hub.stamp.Load(), s.lefts
+	return l
 }
 
 // drop lets the oldest frame go. The caller holds mu.
@@ -241,7 +263,7 @@ func (s *stream) trim(now, then int64) (oldest int64) {
 		wake = s.whoWaits() // for nothing: they wait again
 	}
 	s.mu.Unlock()
-	wake.wake()
+	s.hub.fan.hand(wake)
 	return oldest
 }
 

@@ -19,8 +19,15 @@ type Options struct {
 	// snapshot.
 	ResumeEpoch, ResumeSeq uint64
 	// Notify is called when there may be something for a viewer whose last TryNext
-	// returned nothing. It must not block and must not call the viewer; it runs where
-	// fixes are published. Doors with a goroutine for each viewer need it not.
+	// returned nothing, and when the viewer or the hub has closed. It is for doors that
+	// have no goroutine for each viewer, and pull by TryNext; those that have one need
+	// it not and pull by Next.
+	//
+	// It runs on one of the hub's workers, or on the caller of Retarget and Close, with
+	// no lock held. It may call the viewer and do what takes some microseconds, such as
+	// a write that does not wait; others are told only after it returns, so it must not
+	// wait, nor pull while Live says false. It may be called again while an earlier call
+	// still runs.
 	Notify func()
 }
 
@@ -31,29 +38,36 @@ type Options struct {
 type Viewer struct {
 	hub    *Hub
 	notify func()
-	wake   chan struct{} // capacity 1
+	wake   chan struct{} // capacity 1; nil: notify tells
 	stripe *stripe
 	cur    atomic.Pointer[link] // where it stands; written under mu
 	isBack atomic.Bool          // in a resync
+	live   atomic.Bool          // catch is nil
 
 	done <-chan struct{} // of the last Next's context; the puller's own
 
 	mu      sync.Mutex // guards what follows
 	s       *stream
-	w       *waiter
+	w       *waiter     // in the list of s
+	w0      waiter      // the first of them
 	catch   *catchup    // nil: live
 	unbind  func() bool // from that context
 	resumed bool
 	closed  bool
+	permit  permit
 }
 
 // Watch adds a viewer. It must be closed.
 func (h *Hub) Watch(q Query, o Options) (*Viewer, error) {
+	may := q.May
 	q, key, err := q.canonical()
 	if err != nil {
 		return nil, err
 	}
-	v := &Viewer{hub: h, notify: o.Notify, wake: make(chan struct{}, 1)}
+	v := &Viewer{hub: h, notify: o.Notify, permit: permit{may: may}}
+	if o.Notify == nil {
+		v.wake = make(chan struct{}, 1)
+	}
 	h.mu.Lock()
 	if h.closed {
 		h.mu.Unlock()
@@ -64,23 +78,43 @@ func (h *Hub) Watch(q Query, o Options) (*Viewer, error) {
 	s := h.attach(q, key)
 	h.mu.Unlock()
 
-	v.enter(s)
+	v.enter(s, &v.w0)
 	if o.ResumeEpoch == s.epoch {
 		if at := s.find(o.ResumeSeq); at != nil {
 			v.cur.Store(at)
-			v.catch, v.resumed = nil, true
+			v.resumed = true
+			v.catchUp(nil)
 		}
+	}
+	if err := v.admit(); err != nil {
+		v.Close()
+		return nil, err
 	}
 	return v, nil
 }
 
-// enter makes the viewer begin with a stream.
-func (v *Viewer) enter(s *stream) {
-	v.s, v.w = s, &waiter{v: v}
+// enter makes the viewer begin with a stream, in whose list it is to have w.
+func (v *Viewer) enter(s *stream, w *waiter) {
+	v.s, v.w, w.v = s, w, v
 	v.cur.Store(nil)
-	v.catch = newCatchup(s, Snapshot)
+	v.catchUp(newCatchup(s, Snapshot))
 	v.resumed = false
 	v.isBack.Store(false)
+}
+
+func (v *Viewer) catchUp(c *catchup) {
+	v.catch = c
+	v.live.Store(c == nil)
+}
+
+// Live tells that the next TryNext does no more than take frames off the chain. If it is
+// false, TryNext makes a part of a snapshot or of a resync, for which it may scan the
+// present and wait for a batch: that is for a goroutine of the viewer's own, until it is
+// live again. Live waits for nothing, not even for a TryNext that runs. What it says may
+// be over when the viewer is retargeted meanwhile, see TryLive.
+func (v *Viewer) Live() bool {
+	at := v.cur.Load()
+	return v.live.Load() && at != nil && at.next.Load() != gone
 }
 
 // Stream names what the viewer watches: the number and epoch that its frames carry,
@@ -91,7 +125,7 @@ func (v *Viewer) Stream() (id uint32, epoch uint64, resumed bool) {
 	return v.s.id, v.s.epoch, v.resumed
 }
 
-// Next waits until there is something, and returns as many frames in dst[:0] as there
+// Next waits, if the viewer has no Notify, until there is something, and returns as many frames in dst[:0] as there
 // are and fit its capacity, at least one. The frames are valid until the next call.
 // The error is that of ctx, or track.ErrClosed.
 func (v *Viewer) Next(ctx context.Context, dst []*Frame) ([]*Frame, error) {
@@ -126,7 +160,7 @@ func (v *Viewer) bind(ctx context.Context) {
 
 func (v *Viewer) kick() {
 	select {
-	case v.wake <- struct{}{}:
+	case v.wake <- struct{}{}: // never, if there is none
 	default:
 	}
 }
@@ -137,28 +171,54 @@ func (v *Viewer) TryNext(dst []*Frame) ([]*Frame, error) {
 	if cap(dst) == 0 {
 		dst = make([]*Frame, 0, 1)
 	}
-	dst = dst[:0]
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for {
-		if v.closed || v.hub.isClosed() {
-			return nil, track.ErrClosed
+		if frames, live, err := v.takeLive(dst); live {
+			return frames, err
 		}
 		if v.catch != nil {
-			return append(dst, v.catch.frame(v)), nil
+			return append(dst[:0], v.catch.frame(v)), nil
 		}
-		if dst = v.pull(dst); len(dst) > 0 {
-			v.account(dst)
-			return dst, nil
+		v.catchUp(newCatchup(v.s, Resync))
+		v.isBack.Store(true)
+	}
+}
+
+// TryLive is TryNext for a viewer that is live, and does nothing otherwise: it may run
+// where nobody must be held up. dst must have room.
+func (v *Viewer) TryLive(dst []*Frame) (frames []*Frame, live bool, err error) {
+	if !v.Live() {
+		return nil, false, nil // also while a TryNext scans, with the lock
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.takeLive(dst)
+}
+
+// takeLive takes frames off the chain, or puts the viewer into the list of those who
+// wait, unless it has first to catch up. mu is held.
+func (v *Viewer) takeLive(dst []*Frame) (frames []*Frame, live bool, err error) {
+	for {
+		if v.closed || v.hub.isClosed() {
+			return nil, true, track.ErrClosed
+		}
+		if v.permit.ended != nil {
+			return nil, true, v.permit.ended
+		}
+		if v.catch != nil {
+			return nil, false, nil
+		}
+		if frames = v.pull(dst[:0]); len(frames) > 0 {
+			v.account(frames)
+			return frames, true, nil
 		}
 		if v.cur.Load().next.Load() == gone {
-			v.catch = newCatchup(v.s, Resync)
-			v.isBack.Store(true)
-			continue
+			return nil, false, nil
 		}
 		v.s.wait(v.w)
 		if v.cur.Load().next.Load() == nil {
-			return dst, nil
+			return frames, true, nil
 		}
 	}
 }
@@ -192,14 +252,24 @@ func (v *Viewer) rouse() {
 // Retarget changes what the viewer watches, in place. Frames of the new stream
 // follow, beginning with a snapshot; frames that were already pulled stay valid.
 func (v *Viewer) Retarget(q Query) error {
+	may := q.May
 	q, key, err := q.canonical()
 	if err != nil {
 		return err
 	}
+	err = v.retarget(q, key, may)
+	v.rouse()
+	return err
+}
+
+func (v *Viewer) retarget(q Query, key string, may func() error) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.closed || v.hub.isClosed() {
 		return track.ErrClosed
+	}
+	if v.permit.ended != nil {
+		return v.permit.ended
 	}
 	h := v.hub
 	v.exit()
@@ -207,16 +277,16 @@ func (v *Viewer) Retarget(q Query) error {
 	s := h.attach(q, key)
 	h.detach(v.s, false) // nobody resumes in the middle of a pan
 	h.mu.Unlock()
-	v.enter(s)
-	v.rouse()
-	return nil
+	v.enter(s, new(waiter)) // the old one is the old stream's
+	v.permit.may = may
+	return v.ask()
 }
 
 // exit ends what the viewer has under way in its stream.
 func (v *Viewer) exit() {
 	if v.catch != nil {
 		v.catch.stop()
-		v.catch = nil
+		v.catch = nil // and live stays as it is: the next TryNext begins or ends something
 	}
 	if v.w.queued.Load() {
 		v.s.stale.Add(1)
@@ -226,10 +296,16 @@ func (v *Viewer) exit() {
 // Close ends the viewer; a waiting Next returns track.ErrClosed. It waits for a
 // TryNext that is running.
 func (v *Viewer) Close() {
+	if v.close() {
+		v.rouse()
+	}
+}
+
+func (v *Viewer) close() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.closed {
-		return
+		return false
 	}
 	v.closed = true
 	if v.unbind != nil {
@@ -240,7 +316,7 @@ func (v *Viewer) Close() {
 	delete(v.hub.viewers, v)
 	v.hub.detach(v.s, true)
 	v.hub.mu.Unlock()
-	v.rouse()
+	return true
 }
 
 func (h *Hub) isClosed() bool {
