@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
+	"path"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -22,6 +23,8 @@ type Env struct {
 	CgroupMax   string   `json:"cgroup_cpu_max,omitempty"`
 	Kernel      string   `json:"kernel,omitempty"`
 	Clocksource string   `json:"clocksource,omitempty"`
+	Governor    string   `json:"governor,omitempty"`
+	Memory      *int64   `json:"memory,omitempty"`
 	Virt        string   `json:"virt,omitempty"`
 	TCPCC       string   `json:"tcp_cc,omitempty"`
 	RmemMax     *int64   `json:"rmem_max,omitempty"`
@@ -33,7 +36,9 @@ type Env struct {
 	Throttled   *int64   `json:"throttled,omitempty"`         // periods, during the run
 	TCPRetrans  *int64   `json:"tcp_retrans,omitempty"`       // segments, during the run
 	UDPErrors   *int64   `json:"udp_rcvbuf_errors,omitempty"` // datagrams, whole machine, during the run
+	SndErrors   *int64   `json:"udp_sndbuf_errors,omitempty"`
 	Overflows   *int64   `json:"listen_overflows,omitempty"`
+	SynRetrans  *int64   `json:"syn_retrans,omitempty"`
 }
 
 // Vitals is a reading of the machine's counters; two of them tell a run.
@@ -42,16 +47,20 @@ type Vitals struct {
 	throttled    *int64
 	retrans      *int64
 	udpErrors    *int64
+	sndErrors    *int64
 	overflows    *int64
+	synRetrans   *int64
 }
 
 // ReadVitals reads the counters now.
 func ReadVitals() Vitals {
 	v := Vitals{
-		throttled: keyed("/sys/fs/cgroup/cpu.stat", "nr_throttled"),
-		retrans:   netstat("/proc/net/snmp", "Tcp", "RetransSegs"),
-		udpErrors: netstat("/proc/net/snmp", "Udp", "RcvbufErrors"),
-		overflows: netstat("/proc/net/netstat", "TcpExt", "ListenOverflows"),
+		throttled:  keyed(cgroup("cpu.stat"), "nr_throttled"),
+		retrans:    netstat("/proc/net/snmp", "Tcp", "RetransSegs"),
+		udpErrors:  netstat("/proc/net/snmp", "Udp", "RcvbufErrors"),
+		sndErrors:  netstat("/proc/net/snmp", "Udp", "SndbufErrors"),
+		overflows:  netstat("/proc/net/netstat", "TcpExt", "ListenOverflows"),
+		synRetrans: netstat("/proc/net/netstat", "TcpExt", "TCPSynRetrans"),
 	}
 	v.steal, v.total = jiffies()
 	return v
@@ -64,9 +73,11 @@ func Describe(before, after Vitals) Env {
 	e := Env{
 		OS: runtime.GOOS + "/" + runtime.GOARCH, Cores: runtime.NumCPU(), GoMaxProcs: runtime.GOMAXPROCS(0), GOGC: gogc,
 		CPU:         cpuModel(),
-		CgroupMax:   line("/sys/fs/cgroup/cpu.max"),
+		CgroupMax:   line(cgroup("cpu.max")),
 		Kernel:      line("/proc/sys/kernel/osrelease"),
 		Clocksource: line("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+		Governor:    line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+		Memory:      memory(),
 		Virt:        line("/sys/hypervisor/type"),
 		TCPCC:       line("/proc/sys/net/ipv4/tcp_congestion_control"),
 		RmemMax:     number(line("/proc/sys/net/core/rmem_max")),
@@ -75,7 +86,9 @@ func Describe(before, after Vitals) Env {
 		Throttled:   minus(after.throttled, before.throttled),
 		TCPRetrans:  minus(after.retrans, before.retrans),
 		UDPErrors:   minus(after.udpErrors, before.udpErrors),
+		SndErrors:   minus(after.sndErrors, before.sndErrors),
 		Overflows:   minus(after.overflows, before.overflows),
+		SynRetrans:  minus(after.synRetrans, before.synRetrans),
 	}
 	if e.Virt == "" && bytes.Contains(file("/proc/cpuinfo"), []byte("hypervisor")) {
 		e.Virt = "guest"
@@ -86,6 +99,53 @@ func Describe(before, after Vitals) Env {
 	}
 	e.Fingerprint = e.fingerprint()
 	return e
+}
+
+// cgroup is the path of a file of the control group that this process is in, or of the
+// nearest one above it that has such a file.
+func cgroup(name string) string {
+	const root = "/sys/fs/cgroup"
+	_, own, _ := strings.Cut(line("/proc/self/cgroup"), "0::")
+	for dir := path.Join(root, own); strings.HasPrefix(dir, root); dir = path.Dir(dir) {
+		if file := path.Join(dir, name); exists(file) {
+			return file
+		}
+	}
+	return path.Join(root, name)
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// Allowed is how many processors' time this process may use: GOMAXPROCS, or less where a
+// control group or an affinity says so.
+func (e *Env) Allowed() float64 {
+	cores := float64(e.GoMaxProcs)
+	if n := len(Processors()); n > 0 {
+		cores = min(cores, float64(n))
+	}
+	quota, period, ok := strings.Cut(e.CgroupMax, " ")
+	if q, p := number(quota), number(period); ok && q != nil && p != nil && *p > 0 {
+		cores = min(cores, float64(*q)/float64(*p))
+	}
+	return cores
+}
+
+// memory is what the machine has, in bytes.
+func memory() *int64 {
+	for l := range strings.Lines(string(file("/proc/meminfo"))) {
+		f := strings.Fields(l)
+		if len(f) < 2 || f[0] != "MemTotal:" {
+			continue
+		}
+		if kib := number(f[1]); kib != nil {
+			bytes := *kib << 10
+			return &bytes
+		}
+	}
+	return nil
 }
 
 // OpenFiles is how many files this process may have open, 0 if nobody knows.

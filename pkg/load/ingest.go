@@ -2,7 +2,6 @@ package load
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"runtime"
@@ -371,9 +370,6 @@ func (r *ingestRun) judge(res *Result, c *course) {
 			"the server held devices to their limits %d times: more devices are needed for this rate", n)
 	}
 }
-
-// ErrUnsound says that the figures of a run do not add up; none of them is to be used.
-var ErrUnsound = errors.New("the figures do not add up")
 
 // check holds the sums against each other.
 func (r *Result) check() error {

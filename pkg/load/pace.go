@@ -64,6 +64,9 @@ func (p *Pacer) Wait(ctx context.Context) (from, to int64, ok bool) {
 
 // before is how many sends are due before t.
 func (p *Pacer) before(t time.Duration) int64 {
+	if p.Plan.Bursty() {
+		return p.Plan.Due(t - 1)
+	}
 	n := p.Plan.Due(t)
 	for n > 0 && p.Plan.When(n-1) >= t {
 		n--

@@ -1,8 +1,11 @@
 package load
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
@@ -12,7 +15,11 @@ import (
 
 // Plan says how many sends a second are due, over time. After its last step the last
 // rate goes on. The zero Plan is no plan.
-type Plan struct{ steps []step }
+type Plan struct {
+	steps []step
+	burst int64         // so many at once,
+	every time.Duration // and then none for so long; a plan of bursts has no steps
+}
 
 // step goes from one rate to another in a straight line.
 type step struct {
@@ -21,16 +28,19 @@ type step struct {
 }
 
 // ParsePlan reads a constant rate ("100", "2.5k/s"), a ramp ("1k:10k:30s": from, to,
-// over), or steps ("1k@10s,5k@10s").
+// over), steps ("1k@10s,5k@10s") or bursts ("burst:500@1s": so many at once, how often).
 func ParsePlan(s string) (Plan, error) {
 	p, err := parsePlan(s)
 	if err != nil {
-		return Plan{}, fmt.Errorf("rate %q: %w (want 100, 1k:10k:30s or 1k@10s,5k@10s): %w", s, err, track.ErrInvalid)
+		return Plan{}, fmt.Errorf("rate %q: %w (want 100, 1k:10k:30s, 1k@10s,5k@10s or burst:500@1s): %w", s, err, track.ErrInvalid)
 	}
 	return p, nil
 }
 
 func parsePlan(s string) (Plan, error) {
+	if rest, bursts := strings.CutPrefix(s, "burst:"); bursts {
+		return parseBursts(rest)
+	}
 	if from, rest, ramp := strings.Cut(s, ":"); ramp {
 		return parseRamp(from, rest)
 	}
@@ -68,7 +78,23 @@ func parseRamp(from, rest string) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	return Plan{[]step{{a, b, d}}}.open(), nil
+	return Plan{steps: []step{{a, b, d}}}.open(), nil
+}
+
+func parseBursts(s string) (Plan, error) {
+	count, every, _ := strings.Cut(s, "@")
+	n, err := parseRate(count)
+	if err == nil && n != math.Trunc(n) {
+		err = fmt.Errorf("%q is not a whole number", count)
+	}
+	if err != nil {
+		return Plan{}, err
+	}
+	d, err := parseLength(every)
+	if err != nil {
+		return Plan{}, err
+	}
+	return Bursts(int64(n), time.Duration(d*1e9)), nil
 }
 
 // open lets the last rate go on for ever.
@@ -101,10 +127,72 @@ func parseLength(s string) (float64, error) {
 }
 
 // Constant is the plan of one rate.
-func Constant(rate float64) Plan { return Plan{[]step{{rate, rate, math.Inf(1)}}} }
+func Constant(rate float64) Plan { return Plan{steps: []step{{rate, rate, math.Inf(1)}}} }
 
-// Peak is the highest rate of the plan.
+// Bursts is the plan of n sends at once, again and again.
+func Bursts(n int64, every time.Duration) Plan { return Plan{burst: n, every: every} }
+
+// Bursty tells whether the plan asks for many sends at once.
+func (p Plan) Bursty() bool { return p.burst > 0 }
+
+// Steady tells whether the plan is one rate from beginning to end, or one burst again
+// and again.
+func (p Plan) Steady() bool {
+	for _, s := range p.steps {
+		if s.from != p.steps[0].from || s.to != s.from {
+			return false
+		}
+	}
+	return true
+}
+
+// Zero tells whether there is no plan.
+func (p Plan) Zero() bool { return len(p.steps) == 0 && p.burst == 0 }
+
+// String writes the plan as ParsePlan reads it; equal plans are equal strings.
+func (p Plan) String() string {
+	num := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+	secs := func(v float64) string { return time.Duration(math.Round(v * 1e9)).String() }
+	switch steps := p.steps; {
+	case p.burst > 0:
+		return fmt.Sprintf("burst:%d@%v", p.burst, p.every)
+	case len(steps) == 0:
+		return ""
+	case p.Steady():
+		return num(steps[0].from)
+	case len(steps) == 2 && steps[0].from != steps[0].to:
+		return num(steps[0].from) + ":" + num(steps[0].to) + ":" + secs(steps[0].lasts)
+	}
+	var parts []string
+	for _, s := range p.steps[:len(p.steps)-1] { // the last one only lets the one before go on
+		parts = append(parts, num(s.from)+"@"+secs(s.lasts))
+	}
+	return strings.Join(parts, ",")
+}
+
+// SHA256 names what a run with this plan does: the same seed, length and shape give the
+// same name on every machine. shape is whatever else decides who sends what, as text.
+func (p Plan) SHA256(seed uint64, length time.Duration, shape string) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "trackbench.plan/1\nrate %v\nseed %d\nlength %d\nshape %s\n", p, seed, length, shape))
+	return hex.EncodeToString(sum[:])
+}
+
+// Phases are moments within a period, seeded and spread evenly, for n senders that are
+// not to send in step with each other.
+func Phases(seed uint64, n int, period time.Duration) []time.Duration {
+	rng := rand.New(rand.NewPCG(seed, 0x7068617365)) // a stream of its own
+	all := make([]time.Duration, n)
+	for i := range all {
+		all[i] = time.Duration(rng.Int64N(max(1, int64(period))))
+	}
+	return all
+}
+
+// Peak is the highest rate of the plan; of bursts it is what they come to a second.
 func (p Plan) Peak() float64 {
+	if p.burst > 0 {
+		return float64(p.burst) / p.every.Seconds()
+	}
 	peak := 0.0
 	for _, s := range p.steps {
 		peak = max(peak, s.from, s.to)
@@ -131,8 +219,11 @@ func (s step) when(n float64) float64 {
 
 // Due is how many sends have fallen due t after the start; the first is due at 0.
 func (p Plan) Due(t time.Duration) int64 {
-	if t < 0 || len(p.steps) == 0 {
+	if t < 0 || p.Zero() {
 		return 0
+	}
+	if p.burst > 0 {
+		return p.burst * (int64(t/p.every) + 1)
 	}
 	left, n := t.Seconds(), 0.0
 	for _, s := range p.steps {
@@ -150,6 +241,9 @@ func (p Plan) Due(t time.Duration) int64 {
 
 // When is the moment after the start at which the k-th send is due, from 0.
 func (p Plan) When(k int64) time.Duration {
+	if p.burst > 0 {
+		return time.Duration(k/p.burst) * p.every
+	}
 	at, n := 0.0, float64(k)
 	for _, s := range p.steps {
 		if all := s.count(s.lasts); n > all {

@@ -2,6 +2,8 @@ package load
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -42,6 +44,88 @@ func (p *Process) RSS() (int64, bool) {
 		return 0, false
 	}
 	return *pages * int64(pageSize), true
+}
+
+// IO is how many system calls of the process wrote, and how many bytes, so far. Datagrams
+// are not among them: sending one is no write to the system.
+func (p *Process) IO() (writes, written int64, ok bool) {
+	if p == nil {
+		return 0, 0, false
+	}
+	path := fmt.Sprintf("/proc/%d/io", p.PID)
+	n, bytes := keyed(path, "syscw:"), keyed(path, "wchar:")
+	if n == nil || bytes == nil {
+		return 0, 0, false
+	}
+	return *n, *bytes, true
+}
+
+// Alive tells whether the process is still there, and not only waiting to be buried.
+func (p *Process) Alive() bool {
+	if p == nil {
+		return false
+	}
+	_, rest, ok := strings.Cut(line(fmt.Sprintf("/proc/%d/stat", p.PID)), ") ")
+	return ok && !strings.HasPrefix(rest, "Z") && !strings.HasPrefix(rest, "X")
+}
+
+// Listener finds the process of this machine that listens on a TCP port of it; nil if
+// the system does not tell, or not us.
+func Listener(port int) *Process {
+	inode := ""
+	for _, path := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		if inode == "" {
+			inode = listening(string(file(path)), port)
+		}
+	}
+	if inode == "" {
+		return nil
+	}
+	dirs, err := filepath.Glob("/proc/[0-9]*/fd")
+	if err != nil {
+		return nil
+	}
+	want := "socket:[" + inode + "]"
+	for _, dir := range dirs {
+		if !holds(dir, want) {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(dir))); err == nil {
+			return &Process{PID: pid}
+		}
+	}
+	return nil
+}
+
+// listening is the inode of the socket that listens on a port, from the text of
+// /proc/net/tcp.
+func listening(table string, port int) string {
+	const local, state, inode, listen = 1, 3, 9, "0A"
+	for l := range strings.Lines(table) {
+		f := strings.Fields(l)
+		if len(f) <= inode || f[state] != listen {
+			continue
+		}
+		_, hex, _ := strings.Cut(f[local], ":")
+		if n, err := strconv.ParseUint(hex, 16, 16); err == nil && int(n) == port {
+			return f[inode]
+		}
+	}
+	return ""
+}
+
+// holds tells whether one of a process's open files is that socket.
+func holds(dir, socket string) bool {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return false // somebody else's
+	}
+	for _, f := range files {
+		if to, err := os.Readlink(filepath.Join(dir, f.Name())); err == nil && to == socket {
+			return true
+		}
+	}
+	return false
 }
 
 // OwnCPU is the CPU time that this process has used, user and system.
