@@ -93,7 +93,7 @@ func mayCall(role engine.Role, scope string) bool {
 	switch scope {
 	case "any":
 		return true
-	case "viewer":
+	case "viewer", "member":
 		return role == engine.RoleViewer || role == engine.RoleAdmin
 	case "admin":
 		return role == engine.RoleAdmin

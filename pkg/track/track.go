@@ -5,6 +5,7 @@
 // garbage collector nothing:
 //
 //	DeviceID   48 bits, 12 lower-case hex digits in text
+//	MapID      64 bits, 16 lower-case hex digits in text
 //	Fix        one position report
 //	Batch      many fixes that travel together, and the bytes they share
 package track

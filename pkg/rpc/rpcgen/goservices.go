@@ -32,7 +32,7 @@ type MethodInfo struct {
 	Policy        rpc.Policy
 	Event         uint16 // of a stream
 	Timeout       time.Duration // when the caller asks for none; 0: the server's
-	Scope         string // who may call: any, viewer, admin, device
+	Scope         string // who may call: any, member, viewer, admin, device
 }
 
 // FullName is Service.Name.

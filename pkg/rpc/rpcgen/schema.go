@@ -360,7 +360,7 @@ func (l *loader) method(s *Service, raw *reflection.RPCCallT) *Method {
 		case "timeout_ms":
 			m.TimeoutMs = l.number(at, a, 65534)
 		case "scope":
-			m.Scope = l.oneOf(at, a, "any viewer admin device")
+			m.Scope = l.oneOf(at, a, "any member viewer admin device")
 		default:
 			l.fail("%s: attribute %q does not belong here; there are %s", at, a.Key, strings.Join(attributes, ", "))
 		}

@@ -168,22 +168,27 @@ func putArea(dst []byte, base, field int, t *AreaT) []byte {
 	if t == nil {
 		t = new(AreaT)
 	}
-	dst = pad(dst, base, 4, 2)
+	dst = pad(dst, base, 4, 0)
 	at := len(dst)
-	dst = append(dst, "\x0a\x00\x19\x00\x18\x00\x04\x00\x08\x00\x0a\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"...)
-	binary.LittleEndian.PutUint32(dst[field:], uint32(at+10-field))
+	dst = append(dst, "\x0c\x00\x1d\x00\x1c\x00\x04\x00\x08\x00\x18\x00\x0c\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"...)
+	binary.LittleEndian.PutUint32(dst[field:], uint32(at+12-field))
 	b := dst[at:]
-	_ = b[34]
-	b[34] = bit(t.All)
+	_ = b[40]
+	b[40] = bit(t.All)
 	if t.Box != nil {
-		putBox(b[18:34], t.Box)
+		putBox(b[20:36], t.Box)
 	} else {
 		absent(b, 8)
 	}
 	if t.Devices != nil {
-		dst = putTexts(dst, base, at+14, t.Devices)
+		dst = putTexts(dst, base, at+16, t.Devices)
 	} else {
 		absent(dst, at+6)
+	}
+	if t.MapRef != "" {
+		dst = putText(dst, base, at+36, t.MapRef)
+	} else {
+		absent(dst, at+10)
 	}
 	return dst
 }
@@ -562,6 +567,30 @@ func putFixes(dst []byte, base, field int, t *FixesT) []byte {
 	return dst
 }
 
+// AppendGrantReq appends t as a whole buffer. A nil t is a zero one.
+func AppendGrantReq(dst []byte, t *GrantReqT) []byte {
+	base := len(dst)
+	dst = append(dst, 0, 0, 0, 0)
+	return putGrantReq(dst, base, base, t)
+}
+
+func putGrantReq(dst []byte, base, field int, t *GrantReqT) []byte {
+	if t == nil {
+		t = new(GrantReqT)
+	}
+	dst = pad(dst, base, 4, 0)
+	at := len(dst)
+	dst = append(dst, "\x08\x00\x0c\x00\x04\x00\x08\x00\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"...)
+	binary.LittleEndian.PutUint32(dst[field:], uint32(at+8-field))
+	{
+		dst = putText(dst, base, at+12, t.MapRef)
+	}
+	{
+		dst = putText(dst, base, at+16, t.Token)
+	}
+	return dst
+}
+
 // AppendHistoryAck appends t as a whole buffer. A nil t is a zero one.
 func AppendHistoryAck(dst []byte, t *HistoryAckT) []byte {
 	base := len(dst)
@@ -671,6 +700,37 @@ func putLatestReq(dst []byte, base, field int, t *LatestReqT) []byte {
 	return dst
 }
 
+// AppendListMapsReq appends t as a whole buffer. A nil t is a zero one.
+func AppendListMapsReq(dst []byte, t *ListMapsReqT) []byte {
+	base := len(dst)
+	dst = append(dst, 0, 0, 0, 0)
+	return putListMapsReq(dst, base, base, t)
+}
+
+func putListMapsReq(dst []byte, base, field int, t *ListMapsReqT) []byte {
+	if t == nil {
+		t = new(ListMapsReqT)
+	}
+	dst = pad(dst, base, 4, 2)
+	at := len(dst)
+	dst = append(dst, "\x0a\x00\x10\x00\x04\x00\x08\x00\x0c\x00\x0a\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"...)
+	binary.LittleEndian.PutUint32(dst[field:], uint32(at+10-field))
+	b := dst[at:]
+	_ = b[25]
+	binary.LittleEndian.PutUint32(b[22:], uint32(t.Limit))
+	if t.Match != "" {
+		dst = putText(dst, base, at+14, t.Match)
+	} else {
+		absent(dst, at+4)
+	}
+	if t.After != "" {
+		dst = putText(dst, base, at+18, t.After)
+	} else {
+		absent(dst, at+6)
+	}
+	return dst
+}
+
 // AppendListReq appends t as a whole buffer. A nil t is a zero one.
 func AppendListReq(dst []byte, t *ListReqT) []byte {
 	base := len(dst)
@@ -696,6 +756,186 @@ func putListReq(dst []byte, base, field int, t *ListReqT) []byte {
 	}
 	if t.After != "" {
 		dst = putText(dst, base, at+18, t.After)
+	} else {
+		absent(dst, at+6)
+	}
+	return dst
+}
+
+// AppendMapDetail appends t as a whole buffer. A nil t is a zero one.
+func AppendMapDetail(dst []byte, t *MapDetailT) []byte {
+	base := len(dst)
+	dst = append(dst, 0, 0, 0, 0)
+	return putMapDetail(dst, base, base, t)
+}
+
+func putMapDetail(dst []byte, base, field int, t *MapDetailT) []byte {
+	if t == nil {
+		t = new(MapDetailT)
+	}
+	dst = pad(dst, base, 4, 2)
+	at := len(dst)
+	dst = append(dst, "\x0a\x00\x10\x00\x04\x00\x08\x00\x0c\x00\x0a\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"...)
+	binary.LittleEndian.PutUint32(dst[field:], uint32(at+10-field))
+	if t.Info != nil {
+		dst = putMapInfo(dst, base, at+14, t.Info)
+	} else {
+		absent(dst, at+4)
+	}
+	if t.Members != nil {
+		out, at1 := putRefs(dst, base, at+18, len(t.Members))
+		dst = out
+		for i, e := range t.Members {
+			dst = putMapMember(dst, base, at1+4*i, e)
+		}
+	} else {
+		absent(dst, at+6)
+	}
+	if t.Viewers != nil {
+		out, at2 := putRefs(dst, base, at+22, len(t.Viewers))
+		dst = out
+		for i, e := range t.Viewers {
+			dst = putToken(dst, base, at2+4*i, e)
+		}
+	} else {
+		absent(dst, at+8)
+	}
+	return dst
+}
+
+// AppendMapInfo appends t as a whole buffer. A nil t is a zero one.
+func AppendMapInfo(dst []byte, t *MapInfoT) []byte {
+	base := len(dst)
+	dst = append(dst, 0, 0, 0, 0)
+	return putMapInfo(dst, base, base, t)
+}
+
+func putMapInfo(dst []byte, base, field int, t *MapInfoT) []byte {
+	if t == nil {
+		t = new(MapInfoT)
+	}
+	dst = pad(dst, base, 8, 0)
+	at := len(dst)
+	dst = append(dst, "\x0c\x00\x18\x00\x0c\x00\x10\x00\x04\x00\x14\x00\x0c\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"...)
+	binary.LittleEndian.PutUint32(dst[field:], uint32(at+12-field))
+	b := dst[at:]
+	_ = b[35]
+	binary.LittleEndian.PutUint64(b[16:], math.Float64bits(t.Created))
+	binary.LittleEndian.PutUint32(b[32:], uint32(t.Members))
+	if t.Id != "" {
+		dst = putText(dst, base, at+24, t.Id)
+	} else {
+		absent(dst, at+4)
+	}
+	if t.Name != "" {
+		dst = putText(dst, base, at+28, t.Name)
+	} else {
+		absent(dst, at+6)
+	}
+	return dst
+}
+
+// AppendMapList appends t as a whole buffer. A nil t is a zero one.
+func AppendMapList(dst []byte, t *MapListT) []byte {
+	base := len(dst)
+	dst = append(dst, 0, 0, 0, 0)
+	return putMapList(dst, base, base, t)
+}
+
+func putMapList(dst []byte, base, field int, t *MapListT) []byte {
+	if t == nil {
+		t = new(MapListT)
+	}
+	dst = pad(dst, base, 4, 0)
+	at := len(dst)
+	dst = append(dst, "\x08\x00\x0c\x00\x04\x00\x08\x00\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"...)
+	binary.LittleEndian.PutUint32(dst[field:], uint32(at+8-field))
+	if t.Maps != nil {
+		out, at0 := putRefs(dst, base, at+12, len(t.Maps))
+		dst = out
+		for i, e := range t.Maps {
+			dst = putMapInfo(dst, base, at0+4*i, e)
+		}
+	} else {
+		absent(dst, at+4)
+	}
+	if t.Next != "" {
+		dst = putText(dst, base, at+16, t.Next)
+	} else {
+		absent(dst, at+6)
+	}
+	return dst
+}
+
+// AppendMapMember appends t as a whole buffer. A nil t is a zero one.
+func AppendMapMember(dst []byte, t *MapMemberT) []byte {
+	base := len(dst)
+	dst = append(dst, 0, 0, 0, 0)
+	return putMapMember(dst, base, base, t)
+}
+
+func putMapMember(dst []byte, base, field int, t *MapMemberT) []byte {
+	if t == nil {
+		t = new(MapMemberT)
+	}
+	dst = pad(dst, base, 4, 0)
+	at := len(dst)
+	dst = append(dst, "\x08\x00\x0c\x00\x04\x00\x08\x00\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"...)
+	binary.LittleEndian.PutUint32(dst[field:], uint32(at+8-field))
+	if t.Device != "" {
+		dst = putText(dst, base, at+12, t.Device)
+	} else {
+		absent(dst, at+4)
+	}
+	if t.Name != "" {
+		dst = putText(dst, base, at+16, t.Name)
+	} else {
+		absent(dst, at+6)
+	}
+	return dst
+}
+
+// AppendMapRef appends t as a whole buffer. A nil t is a zero one.
+func AppendMapRef(dst []byte, t *MapRefT) []byte {
+	base := len(dst)
+	dst = append(dst, 0, 0, 0, 0)
+	return putMapRef(dst, base, base, t)
+}
+
+func putMapRef(dst []byte, base, field int, t *MapRefT) []byte {
+	if t == nil {
+		t = new(MapRefT)
+	}
+	dst = pad(dst, base, 4, 2)
+	at := len(dst)
+	dst = append(dst, "\x06\x00\x08\x00\x04\x00\x06\x00\x00\x00\x00\x00\x00\x00"...)
+	binary.LittleEndian.PutUint32(dst[field:], uint32(at+6-field))
+	{
+		dst = putText(dst, base, at+10, t.MapRef)
+	}
+	return dst
+}
+
+// AppendMembersReq appends t as a whole buffer. A nil t is a zero one.
+func AppendMembersReq(dst []byte, t *MembersReqT) []byte {
+	base := len(dst)
+	dst = append(dst, 0, 0, 0, 0)
+	return putMembersReq(dst, base, base, t)
+}
+
+func putMembersReq(dst []byte, base, field int, t *MembersReqT) []byte {
+	if t == nil {
+		t = new(MembersReqT)
+	}
+	dst = pad(dst, base, 4, 0)
+	at := len(dst)
+	dst = append(dst, "\x08\x00\x0c\x00\x04\x00\x08\x00\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"...)
+	binary.LittleEndian.PutUint32(dst[field:], uint32(at+8-field))
+	{
+		dst = putText(dst, base, at+12, t.MapRef)
+	}
+	if t.Devices != nil {
+		dst = putTexts(dst, base, at+16, t.Devices)
 	} else {
 		absent(dst, at+6)
 	}
@@ -820,6 +1060,27 @@ func putNewDevice(dst []byte, base, field int, t *NewDeviceT) []byte {
 		dst = putText(dst, base, at+22, t.Flags)
 	} else {
 		absent(dst, at+8)
+	}
+	return dst
+}
+
+// AppendNewMap appends t as a whole buffer. A nil t is a zero one.
+func AppendNewMap(dst []byte, t *NewMapT) []byte {
+	base := len(dst)
+	dst = append(dst, 0, 0, 0, 0)
+	return putNewMap(dst, base, base, t)
+}
+
+func putNewMap(dst []byte, base, field int, t *NewMapT) []byte {
+	if t == nil {
+		t = new(NewMapT)
+	}
+	dst = pad(dst, base, 4, 2)
+	at := len(dst)
+	dst = append(dst, "\x06\x00\x08\x00\x04\x00\x06\x00\x00\x00\x00\x00\x00\x00"...)
+	binary.LittleEndian.PutUint32(dst[field:], uint32(at+6-field))
+	{
+		dst = putText(dst, base, at+10, t.Name)
 	}
 	return dst
 }

@@ -948,7 +948,7 @@ func (rcv *SessionInfo) Name() []byte {
 	return nil
 }
 
-// "admin", "viewer" or "device".
+// "admin", "viewer", "member" or "device".
 func (rcv *SessionInfo) Role() []byte {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(8))
 	if o != 0 {
@@ -957,7 +957,7 @@ func (rcv *SessionInfo) Role() []byte {
 	return nil
 }
 
-// "admin", "viewer" or "device".
+// "admin", "viewer", "member" or "device".
 // When the token ends, unix milliseconds; 0: when it is revoked.
 func (rcv *SessionInfo) Expires() float64 {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(10))
@@ -2023,11 +2023,12 @@ func HistoryAckEnd(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
 	return builder.EndObject()
 }
 
-// What is watched: exactly one of all, devices and box.
+// What is watched: exactly one of all, devices, box and map_ref.
 type AreaT struct {
 	All     bool     `json:"all"`
 	Devices []string `json:"devices"`
 	Box     *BoxT    `json:"box"`
+	MapRef  string   `json:"map_ref"`
 }
 
 func (t *AreaT) Pack(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
@@ -2047,11 +2048,16 @@ func (t *AreaT) Pack(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
 		}
 		devicesOffset = builder.EndVector(devicesLength)
 	}
+	mapRefOffset := flatbuffers.UOffsetT(0)
+	if t.MapRef != "" {
+		mapRefOffset = builder.CreateString(t.MapRef)
+	}
 	AreaStart(builder)
 	AreaAddAll(builder, t.All)
 	AreaAddDevices(builder, devicesOffset)
 	boxOffset := t.Box.Pack(builder)
 	AreaAddBox(builder, boxOffset)
+	AreaAddMapRef(builder, mapRefOffset)
 	return AreaEnd(builder)
 }
 
@@ -2063,6 +2069,7 @@ func (rcv *Area) UnPackTo(t *AreaT) {
 		t.Devices[j] = string(rcv.Devices(j))
 	}
 	t.Box = rcv.Box(nil).UnPack()
+	t.MapRef = string(rcv.MapRef())
 }
 
 func (rcv *Area) UnPack() *AreaT {
@@ -2153,8 +2160,18 @@ func (rcv *Area) Box(obj *Box) *Box {
 	return nil
 }
 
+// Id or name of a map: the devices that have joined it.
+func (rcv *Area) MapRef() []byte {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(10))
+	if o != 0 {
+		return rcv._tab.ByteVector(o + rcv._tab.Pos)
+	}
+	return nil
+}
+
+// Id or name of a map: the devices that have joined it.
 func AreaStart(builder *flatbuffers.Builder) {
-	builder.StartObject(3)
+	builder.StartObject(4)
 }
 func AreaAddAll(builder *flatbuffers.Builder, all bool) {
 	builder.PrependBoolSlot(0, all, false)
@@ -2167,6 +2184,9 @@ func AreaStartDevicesVector(builder *flatbuffers.Builder, numElems int) flatbuff
 }
 func AreaAddBox(builder *flatbuffers.Builder, box flatbuffers.UOffsetT) {
 	builder.PrependStructSlot(2, flatbuffers.UOffsetT(box), 0)
+}
+func AreaAddMapRef(builder *flatbuffers.Builder, mapRef flatbuffers.UOffsetT) {
+	builder.PrependUOffsetTSlot(3, flatbuffers.UOffsetT(mapRef), 0)
 }
 func AreaEnd(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
 	return builder.EndObject()
@@ -4315,7 +4335,7 @@ func (rcv *Token) Name() []byte {
 	return nil
 }
 
-// "admin" or "viewer".
+// "admin", "viewer" or "member".
 func (rcv *Token) Role() []byte {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(8))
 	if o != 0 {
@@ -4324,7 +4344,7 @@ func (rcv *Token) Role() []byte {
 	return nil
 }
 
-// "admin" or "viewer".
+// "admin", "viewer" or "member".
 func (rcv *Token) Created() float64 {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(10))
 	if o != 0 {
@@ -5895,6 +5915,1085 @@ func StatusReplyAddProbe(builder *flatbuffers.Builder, probe flatbuffers.UOffset
 	builder.PrependUOffsetTSlot(11, flatbuffers.UOffsetT(probe), 0)
 }
 func StatusReplyEnd(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
+	return builder.EndObject()
+}
+
+// A map that some devices share with those who may see it.
+type MapInfoT struct {
+	Id      string  `json:"id"`
+	Name    string  `json:"name"`
+	Created float64 `json:"created"`
+	Members uint32  `json:"members"`
+}
+
+func (t *MapInfoT) Pack(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
+	if t == nil {
+		return 0
+	}
+	idOffset := flatbuffers.UOffsetT(0)
+	if t.Id != "" {
+		idOffset = builder.CreateString(t.Id)
+	}
+	nameOffset := flatbuffers.UOffsetT(0)
+	if t.Name != "" {
+		nameOffset = builder.CreateString(t.Name)
+	}
+	MapInfoStart(builder)
+	MapInfoAddId(builder, idOffset)
+	MapInfoAddName(builder, nameOffset)
+	MapInfoAddCreated(builder, t.Created)
+	MapInfoAddMembers(builder, t.Members)
+	return MapInfoEnd(builder)
+}
+
+func (rcv *MapInfo) UnPackTo(t *MapInfoT) {
+	t.Id = string(rcv.Id())
+	t.Name = string(rcv.Name())
+	t.Created = rcv.Created()
+	t.Members = rcv.Members()
+}
+
+func (rcv *MapInfo) UnPack() *MapInfoT {
+	if rcv == nil {
+		return nil
+	}
+	t := &MapInfoT{}
+	rcv.UnPackTo(t)
+	return t
+}
+
+type MapInfo struct {
+	_tab flatbuffers.Table
+}
+
+func GetRootAsMapInfo(buf []byte, offset flatbuffers.UOffsetT) *MapInfo {
+	n := flatbuffers.GetUOffsetT(buf[offset:])
+	x := &MapInfo{}
+	x.Init(buf, n+offset)
+	return x
+}
+
+func FinishMapInfoBuffer(builder *flatbuffers.Builder, offset flatbuffers.UOffsetT) {
+	builder.Finish(offset)
+}
+
+func GetSizePrefixedRootAsMapInfo(buf []byte, offset flatbuffers.UOffsetT) *MapInfo {
+	n := flatbuffers.GetUOffsetT(buf[offset+flatbuffers.SizeUint32:])
+	x := &MapInfo{}
+	x.Init(buf, n+offset+flatbuffers.SizeUint32)
+	return x
+}
+
+func FinishSizePrefixedMapInfoBuffer(builder *flatbuffers.Builder, offset flatbuffers.UOffsetT) {
+	builder.FinishSizePrefixed(offset)
+}
+
+func (rcv *MapInfo) Init(buf []byte, i flatbuffers.UOffsetT) {
+	rcv._tab.Bytes = buf
+	rcv._tab.Pos = i
+}
+
+func (rcv *MapInfo) Table() flatbuffers.Table {
+	return rcv._tab
+}
+
+// 16 hex digits.
+func (rcv *MapInfo) Id() []byte {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
+	if o != 0 {
+		return rcv._tab.ByteVector(o + rcv._tab.Pos)
+	}
+	return nil
+}
+
+// 16 hex digits.
+func (rcv *MapInfo) Name() []byte {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(6))
+	if o != 0 {
+		return rcv._tab.ByteVector(o + rcv._tab.Pos)
+	}
+	return nil
+}
+
+func (rcv *MapInfo) Created() float64 {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(8))
+	if o != 0 {
+		return rcv._tab.GetFloat64(o + rcv._tab.Pos)
+	}
+	return 0.0
+}
+
+func (rcv *MapInfo) MutateCreated(n float64) bool {
+	return rcv._tab.MutateFloat64Slot(8, n)
+}
+
+// How many devices have joined.
+func (rcv *MapInfo) Members() uint32 {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(10))
+	if o != 0 {
+		return rcv._tab.GetUint32(o + rcv._tab.Pos)
+	}
+	return 0
+}
+
+// How many devices have joined.
+func (rcv *MapInfo) MutateMembers(n uint32) bool {
+	return rcv._tab.MutateUint32Slot(10, n)
+}
+
+func MapInfoStart(builder *flatbuffers.Builder) {
+	builder.StartObject(4)
+}
+func MapInfoAddId(builder *flatbuffers.Builder, id flatbuffers.UOffsetT) {
+	builder.PrependUOffsetTSlot(0, flatbuffers.UOffsetT(id), 0)
+}
+func MapInfoAddName(builder *flatbuffers.Builder, name flatbuffers.UOffsetT) {
+	builder.PrependUOffsetTSlot(1, flatbuffers.UOffsetT(name), 0)
+}
+func MapInfoAddCreated(builder *flatbuffers.Builder, created float64) {
+	builder.PrependFloat64Slot(2, created, 0.0)
+}
+func MapInfoAddMembers(builder *flatbuffers.Builder, members uint32) {
+	builder.PrependUint32Slot(3, members, 0)
+}
+func MapInfoEnd(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
+	return builder.EndObject()
+}
+
+type MapRefT struct {
+	MapRef string `json:"map_ref"`
+}
+
+func (t *MapRefT) Pack(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
+	if t == nil {
+		return 0
+	}
+	mapRefOffset := builder.CreateString(t.MapRef)
+	MapRefStart(builder)
+	MapRefAddMapRef(builder, mapRefOffset)
+	return MapRefEnd(builder)
+}
+
+func (rcv *MapRef) UnPackTo(t *MapRefT) {
+	t.MapRef = string(rcv.MapRef())
+}
+
+func (rcv *MapRef) UnPack() *MapRefT {
+	if rcv == nil {
+		return nil
+	}
+	t := &MapRefT{}
+	rcv.UnPackTo(t)
+	return t
+}
+
+type MapRef struct {
+	_tab flatbuffers.Table
+}
+
+func GetRootAsMapRef(buf []byte, offset flatbuffers.UOffsetT) *MapRef {
+	n := flatbuffers.GetUOffsetT(buf[offset:])
+	x := &MapRef{}
+	x.Init(buf, n+offset)
+	return x
+}
+
+func FinishMapRefBuffer(builder *flatbuffers.Builder, offset flatbuffers.UOffsetT) {
+	builder.Finish(offset)
+}
+
+func GetSizePrefixedRootAsMapRef(buf []byte, offset flatbuffers.UOffsetT) *MapRef {
+	n := flatbuffers.GetUOffsetT(buf[offset+flatbuffers.SizeUint32:])
+	x := &MapRef{}
+	x.Init(buf, n+offset+flatbuffers.SizeUint32)
+	return x
+}
+
+func FinishSizePrefixedMapRefBuffer(builder *flatbuffers.Builder, offset flatbuffers.UOffsetT) {
+	builder.FinishSizePrefixed(offset)
+}
+
+func (rcv *MapRef) Init(buf []byte, i flatbuffers.UOffsetT) {
+	rcv._tab.Bytes = buf
+	rcv._tab.Pos = i
+}
+
+func (rcv *MapRef) Table() flatbuffers.Table {
+	return rcv._tab
+}
+
+// Id or name.
+func (rcv *MapRef) MapRef() []byte {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
+	if o != 0 {
+		return rcv._tab.ByteVector(o + rcv._tab.Pos)
+	}
+	return nil
+}
+
+// Id or name.
+func MapRefStart(builder *flatbuffers.Builder) {
+	builder.StartObject(1)
+}
+func MapRefAddMapRef(builder *flatbuffers.Builder, mapRef flatbuffers.UOffsetT) {
+	builder.PrependUOffsetTSlot(0, flatbuffers.UOffsetT(mapRef), 0)
+}
+func MapRefEnd(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
+	return builder.EndObject()
+}
+
+type NewMapT struct {
+	Name string `json:"name"`
+}
+
+func (t *NewMapT) Pack(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
+	if t == nil {
+		return 0
+	}
+	nameOffset := builder.CreateString(t.Name)
+	NewMapStart(builder)
+	NewMapAddName(builder, nameOffset)
+	return NewMapEnd(builder)
+}
+
+func (rcv *NewMap) UnPackTo(t *NewMapT) {
+	t.Name = string(rcv.Name())
+}
+
+func (rcv *NewMap) UnPack() *NewMapT {
+	if rcv == nil {
+		return nil
+	}
+	t := &NewMapT{}
+	rcv.UnPackTo(t)
+	return t
+}
+
+type NewMap struct {
+	_tab flatbuffers.Table
+}
+
+func GetRootAsNewMap(buf []byte, offset flatbuffers.UOffsetT) *NewMap {
+	n := flatbuffers.GetUOffsetT(buf[offset:])
+	x := &NewMap{}
+	x.Init(buf, n+offset)
+	return x
+}
+
+func FinishNewMapBuffer(builder *flatbuffers.Builder, offset flatbuffers.UOffsetT) {
+	builder.Finish(offset)
+}
+
+func GetSizePrefixedRootAsNewMap(buf []byte, offset flatbuffers.UOffsetT) *NewMap {
+	n := flatbuffers.GetUOffsetT(buf[offset+flatbuffers.SizeUint32:])
+	x := &NewMap{}
+	x.Init(buf, n+offset+flatbuffers.SizeUint32)
+	return x
+}
+
+func FinishSizePrefixedNewMapBuffer(builder *flatbuffers.Builder, offset flatbuffers.UOffsetT) {
+	builder.FinishSizePrefixed(offset)
+}
+
+func (rcv *NewMap) Init(buf []byte, i flatbuffers.UOffsetT) {
+	rcv._tab.Bytes = buf
+	rcv._tab.Pos = i
+}
+
+func (rcv *NewMap) Table() flatbuffers.Table {
+	return rcv._tab
+}
+
+func (rcv *NewMap) Name() []byte {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
+	if o != 0 {
+		return rcv._tab.ByteVector(o + rcv._tab.Pos)
+	}
+	return nil
+}
+
+func NewMapStart(builder *flatbuffers.Builder) {
+	builder.StartObject(1)
+}
+func NewMapAddName(builder *flatbuffers.Builder, name flatbuffers.UOffsetT) {
+	builder.PrependUOffsetTSlot(0, flatbuffers.UOffsetT(name), 0)
+}
+func NewMapEnd(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
+	return builder.EndObject()
+}
+
+type ListMapsReqT struct {
+	Match string `json:"match"`
+	After string `json:"after"`
+	Limit uint32 `json:"limit"`
+}
+
+func (t *ListMapsReqT) Pack(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
+	if t == nil {
+		return 0
+	}
+	matchOffset := flatbuffers.UOffsetT(0)
+	if t.Match != "" {
+		matchOffset = builder.CreateString(t.Match)
+	}
+	afterOffset := flatbuffers.UOffsetT(0)
+	if t.After != "" {
+		afterOffset = builder.CreateString(t.After)
+	}
+	ListMapsReqStart(builder)
+	ListMapsReqAddMatch(builder, matchOffset)
+	ListMapsReqAddAfter(builder, afterOffset)
+	ListMapsReqAddLimit(builder, t.Limit)
+	return ListMapsReqEnd(builder)
+}
+
+func (rcv *ListMapsReq) UnPackTo(t *ListMapsReqT) {
+	t.Match = string(rcv.Match())
+	t.After = string(rcv.After())
+	t.Limit = rcv.Limit()
+}
+
+func (rcv *ListMapsReq) UnPack() *ListMapsReqT {
+	if rcv == nil {
+		return nil
+	}
+	t := &ListMapsReqT{}
+	rcv.UnPackTo(t)
+	return t
+}
+
+type ListMapsReq struct {
+	_tab flatbuffers.Table
+}
+
+func GetRootAsListMapsReq(buf []byte, offset flatbuffers.UOffsetT) *ListMapsReq {
+	n := flatbuffers.GetUOffsetT(buf[offset:])
+	x := &ListMapsReq{}
+	x.Init(buf, n+offset)
+	return x
+}
+
+func FinishListMapsReqBuffer(builder *flatbuffers.Builder, offset flatbuffers.UOffsetT) {
+	builder.Finish(offset)
+}
+
+func GetSizePrefixedRootAsListMapsReq(buf []byte, offset flatbuffers.UOffsetT) *ListMapsReq {
+	n := flatbuffers.GetUOffsetT(buf[offset+flatbuffers.SizeUint32:])
+	x := &ListMapsReq{}
+	x.Init(buf, n+offset+flatbuffers.SizeUint32)
+	return x
+}
+
+func FinishSizePrefixedListMapsReqBuffer(builder *flatbuffers.Builder, offset flatbuffers.UOffsetT) {
+	builder.FinishSizePrefixed(offset)
+}
+
+func (rcv *ListMapsReq) Init(buf []byte, i flatbuffers.UOffsetT) {
+	rcv._tab.Bytes = buf
+	rcv._tab.Pos = i
+}
+
+func (rcv *ListMapsReq) Table() flatbuffers.Table {
+	return rcv._tab
+}
+
+// Part of the name; empty: all.
+func (rcv *ListMapsReq) Match() []byte {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
+	if o != 0 {
+		return rcv._tab.ByteVector(o + rcv._tab.Pos)
+	}
+	return nil
+}
+
+// Part of the name; empty: all.
+// MapList.next of the page before.
+func (rcv *ListMapsReq) After() []byte {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(6))
+	if o != 0 {
+		return rcv._tab.ByteVector(o + rcv._tab.Pos)
+	}
+	return nil
+}
+
+// MapList.next of the page before.
+// 1..1000; 0: 100.
+func (rcv *ListMapsReq) Limit() uint32 {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(8))
+	if o != 0 {
+		return rcv._tab.GetUint32(o + rcv._tab.Pos)
+	}
+	return 0
+}
+
+// 1..1000; 0: 100.
+func (rcv *ListMapsReq) MutateLimit(n uint32) bool {
+	return rcv._tab.MutateUint32Slot(8, n)
+}
+
+func ListMapsReqStart(builder *flatbuffers.Builder) {
+	builder.StartObject(3)
+}
+func ListMapsReqAddMatch(builder *flatbuffers.Builder, match flatbuffers.UOffsetT) {
+	builder.PrependUOffsetTSlot(0, flatbuffers.UOffsetT(match), 0)
+}
+func ListMapsReqAddAfter(builder *flatbuffers.Builder, after flatbuffers.UOffsetT) {
+	builder.PrependUOffsetTSlot(1, flatbuffers.UOffsetT(after), 0)
+}
+func ListMapsReqAddLimit(builder *flatbuffers.Builder, limit uint32) {
+	builder.PrependUint32Slot(2, limit, 0)
+}
+func ListMapsReqEnd(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
+	return builder.EndObject()
+}
+
+type MapListT struct {
+	Maps []*MapInfoT `json:"maps"`
+	Next string      `json:"next"`
+}
+
+func (t *MapListT) Pack(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
+	if t == nil {
+		return 0
+	}
+	mapsOffset := flatbuffers.UOffsetT(0)
+	if t.Maps != nil {
+		mapsLength := len(t.Maps)
+		mapsOffsets := make([]flatbuffers.UOffsetT, mapsLength)
+		for j := 0; j < mapsLength; j++ {
+			mapsOffsets[j] = t.Maps[j].Pack(builder)
+		}
+		MapListStartMapsVector(builder, mapsLength)
+		for j := mapsLength - 1; j >= 0; j-- {
+			builder.PrependUOffsetT(mapsOffsets[j])
+		}
+		mapsOffset = builder.EndVector(mapsLength)
+	}
+	nextOffset := flatbuffers.UOffsetT(0)
+	if t.Next != "" {
+		nextOffset = builder.CreateString(t.Next)
+	}
+	MapListStart(builder)
+	MapListAddMaps(builder, mapsOffset)
+	MapListAddNext(builder, nextOffset)
+	return MapListEnd(builder)
+}
+
+func (rcv *MapList) UnPackTo(t *MapListT) {
+	mapsLength := rcv.MapsLength()
+	t.Maps = make([]*MapInfoT, mapsLength)
+	for j := 0; j < mapsLength; j++ {
+		x := MapInfo{}
+		rcv.Maps(&x, j)
+		t.Maps[j] = x.UnPack()
+	}
+	t.Next = string(rcv.Next())
+}
+
+func (rcv *MapList) UnPack() *MapListT {
+	if rcv == nil {
+		return nil
+	}
+	t := &MapListT{}
+	rcv.UnPackTo(t)
+	return t
+}
+
+type MapList struct {
+	_tab flatbuffers.Table
+}
+
+func GetRootAsMapList(buf []byte, offset flatbuffers.UOffsetT) *MapList {
+	n := flatbuffers.GetUOffsetT(buf[offset:])
+	x := &MapList{}
+	x.Init(buf, n+offset)
+	return x
+}
+
+func FinishMapListBuffer(builder *flatbuffers.Builder, offset flatbuffers.UOffsetT) {
+	builder.Finish(offset)
+}
+
+func GetSizePrefixedRootAsMapList(buf []byte, offset flatbuffers.UOffsetT) *MapList {
+	n := flatbuffers.GetUOffsetT(buf[offset+flatbuffers.SizeUint32:])
+	x := &MapList{}
+	x.Init(buf, n+offset+flatbuffers.SizeUint32)
+	return x
+}
+
+func FinishSizePrefixedMapListBuffer(builder *flatbuffers.Builder, offset flatbuffers.UOffsetT) {
+	builder.FinishSizePrefixed(offset)
+}
+
+func (rcv *MapList) Init(buf []byte, i flatbuffers.UOffsetT) {
+	rcv._tab.Bytes = buf
+	rcv._tab.Pos = i
+}
+
+func (rcv *MapList) Table() flatbuffers.Table {
+	return rcv._tab
+}
+
+func (rcv *MapList) Maps(obj *MapInfo, j int) bool {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
+	if o != 0 {
+		x := rcv._tab.Vector(o)
+		x += flatbuffers.UOffsetT(j) * 4
+		x = rcv._tab.Indirect(x)
+		if obj == nil {
+			obj = new(MapInfo)
+		}
+		obj.Init(rcv._tab.Bytes, x)
+		return true
+	}
+	return false
+}
+
+func (rcv *MapList) MapsLength() int {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
+	if o != 0 {
+		return rcv._tab.VectorLen(o)
+	}
+	return 0
+}
+
+func (rcv *MapList) Next() []byte {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(6))
+	if o != 0 {
+		return rcv._tab.ByteVector(o + rcv._tab.Pos)
+	}
+	return nil
+}
+
+func MapListStart(builder *flatbuffers.Builder) {
+	builder.StartObject(2)
+}
+func MapListAddMaps(builder *flatbuffers.Builder, maps flatbuffers.UOffsetT) {
+	builder.PrependUOffsetTSlot(0, flatbuffers.UOffsetT(maps), 0)
+}
+func MapListStartMapsVector(builder *flatbuffers.Builder, numElems int) flatbuffers.UOffsetT {
+	return builder.StartVector(4, numElems, 4)
+}
+func MapListAddNext(builder *flatbuffers.Builder, next flatbuffers.UOffsetT) {
+	builder.PrependUOffsetTSlot(1, flatbuffers.UOffsetT(next), 0)
+}
+func MapListEnd(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
+	return builder.EndObject()
+}
+
+type MapMemberT struct {
+	Device string `json:"device"`
+	Name   string `json:"name"`
+}
+
+func (t *MapMemberT) Pack(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
+	if t == nil {
+		return 0
+	}
+	deviceOffset := flatbuffers.UOffsetT(0)
+	if t.Device != "" {
+		deviceOffset = builder.CreateString(t.Device)
+	}
+	nameOffset := flatbuffers.UOffsetT(0)
+	if t.Name != "" {
+		nameOffset = builder.CreateString(t.Name)
+	}
+	MapMemberStart(builder)
+	MapMemberAddDevice(builder, deviceOffset)
+	MapMemberAddName(builder, nameOffset)
+	return MapMemberEnd(builder)
+}
+
+func (rcv *MapMember) UnPackTo(t *MapMemberT) {
+	t.Device = string(rcv.Device())
+	t.Name = string(rcv.Name())
+}
+
+func (rcv *MapMember) UnPack() *MapMemberT {
+	if rcv == nil {
+		return nil
+	}
+	t := &MapMemberT{}
+	rcv.UnPackTo(t)
+	return t
+}
+
+type MapMember struct {
+	_tab flatbuffers.Table
+}
+
+func GetRootAsMapMember(buf []byte, offset flatbuffers.UOffsetT) *MapMember {
+	n := flatbuffers.GetUOffsetT(buf[offset:])
+	x := &MapMember{}
+	x.Init(buf, n+offset)
+	return x
+}
+
+func FinishMapMemberBuffer(builder *flatbuffers.Builder, offset flatbuffers.UOffsetT) {
+	builder.Finish(offset)
+}
+
+func GetSizePrefixedRootAsMapMember(buf []byte, offset flatbuffers.UOffsetT) *MapMember {
+	n := flatbuffers.GetUOffsetT(buf[offset+flatbuffers.SizeUint32:])
+	x := &MapMember{}
+	x.Init(buf, n+offset+flatbuffers.SizeUint32)
+	return x
+}
+
+func FinishSizePrefixedMapMemberBuffer(builder *flatbuffers.Builder, offset flatbuffers.UOffsetT) {
+	builder.FinishSizePrefixed(offset)
+}
+
+func (rcv *MapMember) Init(buf []byte, i flatbuffers.UOffsetT) {
+	rcv._tab.Bytes = buf
+	rcv._tab.Pos = i
+}
+
+func (rcv *MapMember) Table() flatbuffers.Table {
+	return rcv._tab
+}
+
+func (rcv *MapMember) Device() []byte {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
+	if o != 0 {
+		return rcv._tab.ByteVector(o + rcv._tab.Pos)
+	}
+	return nil
+}
+
+func (rcv *MapMember) Name() []byte {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(6))
+	if o != 0 {
+		return rcv._tab.ByteVector(o + rcv._tab.Pos)
+	}
+	return nil
+}
+
+func MapMemberStart(builder *flatbuffers.Builder) {
+	builder.StartObject(2)
+}
+func MapMemberAddDevice(builder *flatbuffers.Builder, device flatbuffers.UOffsetT) {
+	builder.PrependUOffsetTSlot(0, flatbuffers.UOffsetT(device), 0)
+}
+func MapMemberAddName(builder *flatbuffers.Builder, name flatbuffers.UOffsetT) {
+	builder.PrependUOffsetTSlot(1, flatbuffers.UOffsetT(name), 0)
+}
+func MapMemberEnd(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
+	return builder.EndObject()
+}
+
+// A map and who belongs to it. Admins are told the viewers: the tokens of members that
+// were granted it.
+type MapDetailT struct {
+	Info    *MapInfoT     `json:"info"`
+	Members []*MapMemberT `json:"members"`
+	Viewers []*TokenT     `json:"viewers"`
+}
+
+func (t *MapDetailT) Pack(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
+	if t == nil {
+		return 0
+	}
+	infoOffset := t.Info.Pack(builder)
+	membersOffset := flatbuffers.UOffsetT(0)
+	if t.Members != nil {
+		membersLength := len(t.Members)
+		membersOffsets := make([]flatbuffers.UOffsetT, membersLength)
+		for j := 0; j < membersLength; j++ {
+			membersOffsets[j] = t.Members[j].Pack(builder)
+		}
+		MapDetailStartMembersVector(builder, membersLength)
+		for j := membersLength - 1; j >= 0; j-- {
+			builder.PrependUOffsetT(membersOffsets[j])
+		}
+		membersOffset = builder.EndVector(membersLength)
+	}
+	viewersOffset := flatbuffers.UOffsetT(0)
+	if t.Viewers != nil {
+		viewersLength := len(t.Viewers)
+		viewersOffsets := make([]flatbuffers.UOffsetT, viewersLength)
+		for j := 0; j < viewersLength; j++ {
+			viewersOffsets[j] = t.Viewers[j].Pack(builder)
+		}
+		MapDetailStartViewersVector(builder, viewersLength)
+		for j := viewersLength - 1; j >= 0; j-- {
+			builder.PrependUOffsetT(viewersOffsets[j])
+		}
+		viewersOffset = builder.EndVector(viewersLength)
+	}
+	MapDetailStart(builder)
+	MapDetailAddInfo(builder, infoOffset)
+	MapDetailAddMembers(builder, membersOffset)
+	MapDetailAddViewers(builder, viewersOffset)
+	return MapDetailEnd(builder)
+}
+
+func (rcv *MapDetail) UnPackTo(t *MapDetailT) {
+	t.Info = rcv.Info(nil).UnPack()
+	membersLength := rcv.MembersLength()
+	t.Members = make([]*MapMemberT, membersLength)
+	for j := 0; j < membersLength; j++ {
+		x := MapMember{}
+		rcv.Members(&x, j)
+		t.Members[j] = x.UnPack()
+	}
+	viewersLength := rcv.ViewersLength()
+	t.Viewers = make([]*TokenT, viewersLength)
+	for j := 0; j < viewersLength; j++ {
+		x := Token{}
+		rcv.Viewers(&x, j)
+		t.Viewers[j] = x.UnPack()
+	}
+}
+
+func (rcv *MapDetail) UnPack() *MapDetailT {
+	if rcv == nil {
+		return nil
+	}
+	t := &MapDetailT{}
+	rcv.UnPackTo(t)
+	return t
+}
+
+type MapDetail struct {
+	_tab flatbuffers.Table
+}
+
+func GetRootAsMapDetail(buf []byte, offset flatbuffers.UOffsetT) *MapDetail {
+	n := flatbuffers.GetUOffsetT(buf[offset:])
+	x := &MapDetail{}
+	x.Init(buf, n+offset)
+	return x
+}
+
+func FinishMapDetailBuffer(builder *flatbuffers.Builder, offset flatbuffers.UOffsetT) {
+	builder.Finish(offset)
+}
+
+func GetSizePrefixedRootAsMapDetail(buf []byte, offset flatbuffers.UOffsetT) *MapDetail {
+	n := flatbuffers.GetUOffsetT(buf[offset+flatbuffers.SizeUint32:])
+	x := &MapDetail{}
+	x.Init(buf, n+offset+flatbuffers.SizeUint32)
+	return x
+}
+
+func FinishSizePrefixedMapDetailBuffer(builder *flatbuffers.Builder, offset flatbuffers.UOffsetT) {
+	builder.FinishSizePrefixed(offset)
+}
+
+func (rcv *MapDetail) Init(buf []byte, i flatbuffers.UOffsetT) {
+	rcv._tab.Bytes = buf
+	rcv._tab.Pos = i
+}
+
+func (rcv *MapDetail) Table() flatbuffers.Table {
+	return rcv._tab
+}
+
+func (rcv *MapDetail) Info(obj *MapInfo) *MapInfo {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
+	if o != 0 {
+		x := rcv._tab.Indirect(o + rcv._tab.Pos)
+		if obj == nil {
+			obj = new(MapInfo)
+		}
+		obj.Init(rcv._tab.Bytes, x)
+		return obj
+	}
+	return nil
+}
+
+func (rcv *MapDetail) Members(obj *MapMember, j int) bool {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(6))
+	if o != 0 {
+		x := rcv._tab.Vector(o)
+		x += flatbuffers.UOffsetT(j) * 4
+		x = rcv._tab.Indirect(x)
+		if obj == nil {
+			obj = new(MapMember)
+		}
+		obj.Init(rcv._tab.Bytes, x)
+		return true
+	}
+	return false
+}
+
+func (rcv *MapDetail) MembersLength() int {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(6))
+	if o != 0 {
+		return rcv._tab.VectorLen(o)
+	}
+	return 0
+}
+
+func (rcv *MapDetail) Viewers(obj *Token, j int) bool {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(8))
+	if o != 0 {
+		x := rcv._tab.Vector(o)
+		x += flatbuffers.UOffsetT(j) * 4
+		x = rcv._tab.Indirect(x)
+		if obj == nil {
+			obj = new(Token)
+		}
+		obj.Init(rcv._tab.Bytes, x)
+		return true
+	}
+	return false
+}
+
+func (rcv *MapDetail) ViewersLength() int {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(8))
+	if o != 0 {
+		return rcv._tab.VectorLen(o)
+	}
+	return 0
+}
+
+func MapDetailStart(builder *flatbuffers.Builder) {
+	builder.StartObject(3)
+}
+func MapDetailAddInfo(builder *flatbuffers.Builder, info flatbuffers.UOffsetT) {
+	builder.PrependUOffsetTSlot(0, flatbuffers.UOffsetT(info), 0)
+}
+func MapDetailAddMembers(builder *flatbuffers.Builder, members flatbuffers.UOffsetT) {
+	builder.PrependUOffsetTSlot(1, flatbuffers.UOffsetT(members), 0)
+}
+func MapDetailStartMembersVector(builder *flatbuffers.Builder, numElems int) flatbuffers.UOffsetT {
+	return builder.StartVector(4, numElems, 4)
+}
+func MapDetailAddViewers(builder *flatbuffers.Builder, viewers flatbuffers.UOffsetT) {
+	builder.PrependUOffsetTSlot(2, flatbuffers.UOffsetT(viewers), 0)
+}
+func MapDetailStartViewersVector(builder *flatbuffers.Builder, numElems int) flatbuffers.UOffsetT {
+	return builder.StartVector(4, numElems, 4)
+}
+func MapDetailEnd(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
+	return builder.EndObject()
+}
+
+type MembersReqT struct {
+	MapRef  string   `json:"map_ref"`
+	Devices []string `json:"devices"`
+}
+
+func (t *MembersReqT) Pack(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
+	if t == nil {
+		return 0
+	}
+	mapRefOffset := builder.CreateString(t.MapRef)
+	devicesOffset := flatbuffers.UOffsetT(0)
+	if t.Devices != nil {
+		devicesLength := len(t.Devices)
+		devicesOffsets := make([]flatbuffers.UOffsetT, devicesLength)
+		for j := 0; j < devicesLength; j++ {
+			devicesOffsets[j] = builder.CreateString(t.Devices[j])
+		}
+		MembersReqStartDevicesVector(builder, devicesLength)
+		for j := devicesLength - 1; j >= 0; j-- {
+			builder.PrependUOffsetT(devicesOffsets[j])
+		}
+		devicesOffset = builder.EndVector(devicesLength)
+	}
+	MembersReqStart(builder)
+	MembersReqAddMapRef(builder, mapRefOffset)
+	MembersReqAddDevices(builder, devicesOffset)
+	return MembersReqEnd(builder)
+}
+
+func (rcv *MembersReq) UnPackTo(t *MembersReqT) {
+	t.MapRef = string(rcv.MapRef())
+	devicesLength := rcv.DevicesLength()
+	t.Devices = make([]string, devicesLength)
+	for j := 0; j < devicesLength; j++ {
+		t.Devices[j] = string(rcv.Devices(j))
+	}
+}
+
+func (rcv *MembersReq) UnPack() *MembersReqT {
+	if rcv == nil {
+		return nil
+	}
+	t := &MembersReqT{}
+	rcv.UnPackTo(t)
+	return t
+}
+
+type MembersReq struct {
+	_tab flatbuffers.Table
+}
+
+func GetRootAsMembersReq(buf []byte, offset flatbuffers.UOffsetT) *MembersReq {
+	n := flatbuffers.GetUOffsetT(buf[offset:])
+	x := &MembersReq{}
+	x.Init(buf, n+offset)
+	return x
+}
+
+func FinishMembersReqBuffer(builder *flatbuffers.Builder, offset flatbuffers.UOffsetT) {
+	builder.Finish(offset)
+}
+
+func GetSizePrefixedRootAsMembersReq(buf []byte, offset flatbuffers.UOffsetT) *MembersReq {
+	n := flatbuffers.GetUOffsetT(buf[offset+flatbuffers.SizeUint32:])
+	x := &MembersReq{}
+	x.Init(buf, n+offset+flatbuffers.SizeUint32)
+	return x
+}
+
+func FinishSizePrefixedMembersReqBuffer(builder *flatbuffers.Builder, offset flatbuffers.UOffsetT) {
+	builder.FinishSizePrefixed(offset)
+}
+
+func (rcv *MembersReq) Init(buf []byte, i flatbuffers.UOffsetT) {
+	rcv._tab.Bytes = buf
+	rcv._tab.Pos = i
+}
+
+func (rcv *MembersReq) Table() flatbuffers.Table {
+	return rcv._tab
+}
+
+// Id or name.
+func (rcv *MembersReq) MapRef() []byte {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
+	if o != 0 {
+		return rcv._tab.ByteVector(o + rcv._tab.Pos)
+	}
+	return nil
+}
+
+// Id or name.
+// Ids or names, 1..10,000, all or none.
+func (rcv *MembersReq) Devices(j int) []byte {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(6))
+	if o != 0 {
+		a := rcv._tab.Vector(o)
+		return rcv._tab.ByteVector(a + flatbuffers.UOffsetT(j*4))
+	}
+	return nil
+}
+
+func (rcv *MembersReq) DevicesLength() int {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(6))
+	if o != 0 {
+		return rcv._tab.VectorLen(o)
+	}
+	return 0
+}
+
+// Ids or names, 1..10,000, all or none.
+func MembersReqStart(builder *flatbuffers.Builder) {
+	builder.StartObject(2)
+}
+func MembersReqAddMapRef(builder *flatbuffers.Builder, mapRef flatbuffers.UOffsetT) {
+	builder.PrependUOffsetTSlot(0, flatbuffers.UOffsetT(mapRef), 0)
+}
+func MembersReqAddDevices(builder *flatbuffers.Builder, devices flatbuffers.UOffsetT) {
+	builder.PrependUOffsetTSlot(1, flatbuffers.UOffsetT(devices), 0)
+}
+func MembersReqStartDevicesVector(builder *flatbuffers.Builder, numElems int) flatbuffers.UOffsetT {
+	return builder.StartVector(4, numElems, 4)
+}
+func MembersReqEnd(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
+	return builder.EndObject()
+}
+
+type GrantReqT struct {
+	MapRef string `json:"map_ref"`
+	Token  string `json:"token"`
+}
+
+func (t *GrantReqT) Pack(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
+	if t == nil {
+		return 0
+	}
+	mapRefOffset := builder.CreateString(t.MapRef)
+	tokenOffset := builder.CreateString(t.Token)
+	GrantReqStart(builder)
+	GrantReqAddMapRef(builder, mapRefOffset)
+	GrantReqAddToken(builder, tokenOffset)
+	return GrantReqEnd(builder)
+}
+
+func (rcv *GrantReq) UnPackTo(t *GrantReqT) {
+	t.MapRef = string(rcv.MapRef())
+	t.Token = string(rcv.Token())
+}
+
+func (rcv *GrantReq) UnPack() *GrantReqT {
+	if rcv == nil {
+		return nil
+	}
+	t := &GrantReqT{}
+	rcv.UnPackTo(t)
+	return t
+}
+
+type GrantReq struct {
+	_tab flatbuffers.Table
+}
+
+func GetRootAsGrantReq(buf []byte, offset flatbuffers.UOffsetT) *GrantReq {
+	n := flatbuffers.GetUOffsetT(buf[offset:])
+	x := &GrantReq{}
+	x.Init(buf, n+offset)
+	return x
+}
+
+func FinishGrantReqBuffer(builder *flatbuffers.Builder, offset flatbuffers.UOffsetT) {
+	builder.Finish(offset)
+}
+
+func GetSizePrefixedRootAsGrantReq(buf []byte, offset flatbuffers.UOffsetT) *GrantReq {
+	n := flatbuffers.GetUOffsetT(buf[offset+flatbuffers.SizeUint32:])
+	x := &GrantReq{}
+	x.Init(buf, n+offset+flatbuffers.SizeUint32)
+	return x
+}
+
+func FinishSizePrefixedGrantReqBuffer(builder *flatbuffers.Builder, offset flatbuffers.UOffsetT) {
+	builder.FinishSizePrefixed(offset)
+}
+
+func (rcv *GrantReq) Init(buf []byte, i flatbuffers.UOffsetT) {
+	rcv._tab.Bytes = buf
+	rcv._tab.Pos = i
+}
+
+func (rcv *GrantReq) Table() flatbuffers.Table {
+	return rcv._tab
+}
+
+// Id or name.
+func (rcv *GrantReq) MapRef() []byte {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
+	if o != 0 {
+		return rcv._tab.ByteVector(o + rcv._tab.Pos)
+	}
+	return nil
+}
+
+// Id or name.
+// Id of a member's token, 16 hex digits.
+func (rcv *GrantReq) Token() []byte {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(6))
+	if o != 0 {
+		return rcv._tab.ByteVector(o + rcv._tab.Pos)
+	}
+	return nil
+}
+
+// Id of a member's token, 16 hex digits.
+func GrantReqStart(builder *flatbuffers.Builder) {
+	builder.StartObject(2)
+}
+func GrantReqAddMapRef(builder *flatbuffers.Builder, mapRef flatbuffers.UOffsetT) {
+	builder.PrependUOffsetTSlot(0, flatbuffers.UOffsetT(mapRef), 0)
+}
+func GrantReqAddToken(builder *flatbuffers.Builder, token flatbuffers.UOffsetT) {
+	builder.PrependUOffsetTSlot(1, flatbuffers.UOffsetT(token), 0)
+}
+func GrantReqEnd(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
 	return builder.EndObject()
 }
 

@@ -121,12 +121,14 @@ export interface AlarmInit {
   epoch?: Num;
 }
 
-/** What is watched: exactly one of all, devices and box. */
+/** What is watched: exactly one of all, devices, box and map_ref. */
 export interface AreaT {
   all: boolean;
   /** Ids or names, up to 10,000. */
   devices: string[];
   box: BoxT | null;
+  /** Id or name of a map: the devices that have joined it. */
+  mapRef: string;
 }
 
 /** Area as a request takes it. */
@@ -135,6 +137,8 @@ export interface AreaInit {
   /** Ids or names, up to 10,000. */
   devices?: List<string | Uint8Array>;
   box?: BoxInit | null | undefined;
+  /** Id or name of a map: the devices that have joined it. */
+  mapRef?: Text;
 }
 
 /** A number with a name, such as a counter. */
@@ -305,6 +309,21 @@ export interface FixesInit {
   next?: Text;
 }
 
+export interface GrantReqT {
+  /** Id or name. */
+  mapRef: string;
+  /** Id of a member's token, 16 hex digits. */
+  token: string;
+}
+
+/** GrantReq as a request takes it. */
+export interface GrantReqInit {
+  /** Id or name. */
+  mapRef: string | Uint8Array;
+  /** Id of a member's token, 16 hex digits. */
+  token: string | Uint8Array;
+}
+
 export interface HistoryAckT {
   /** The device that was meant, 12 hex digits. */
   device: string;
@@ -375,6 +394,25 @@ export interface LatestReqInit {
   devices?: List<string | Uint8Array>;
 }
 
+export interface ListMapsReqT {
+  /** Part of the name; empty: all. */
+  match: string;
+  /** MapList.next of the page before. */
+  after: string;
+  /** 1..1000; 0: 100. */
+  limit: number;
+}
+
+/** ListMapsReq as a request takes it. */
+export interface ListMapsReqInit {
+  /** Part of the name; empty: all. */
+  match?: Text;
+  /** MapList.next of the page before. */
+  after?: Text;
+  /** 1..1000; 0: 100. */
+  limit?: Num;
+}
+
 export interface ListReqT {
   /** Part of the name; empty: all. */
   match: string;
@@ -390,6 +428,91 @@ export interface ListReqInit {
   after?: Text;
   /** 1..1000; 0: 100. */
   limit?: Num;
+}
+
+/**
+ * A map and who belongs to it. Admins are told the viewers: the tokens of members that
+ * were granted it.
+ */
+export interface MapDetailT {
+  info: MapInfoT | null;
+  members: MapMemberT[];
+  viewers: TokenT[];
+}
+
+/** MapDetail as a request takes it. */
+export interface MapDetailInit {
+  info?: MapInfoInit | null | undefined;
+  members?: List<MapMemberInit>;
+  viewers?: List<TokenInit>;
+}
+
+/** A map that some devices share with those who may see it. */
+export interface MapInfoT {
+  /** 16 hex digits. */
+  id: string;
+  name: string;
+  created: number;
+  /** How many devices have joined. */
+  members: number;
+}
+
+/** MapInfo as a request takes it. */
+export interface MapInfoInit {
+  /** 16 hex digits. */
+  id?: Text;
+  name?: Text;
+  created?: Num;
+  /** How many devices have joined. */
+  members?: Num;
+}
+
+export interface MapListT {
+  maps: MapInfoT[];
+  next: string;
+}
+
+/** MapList as a request takes it. */
+export interface MapListInit {
+  maps?: List<MapInfoInit>;
+  next?: Text;
+}
+
+export interface MapMemberT {
+  device: string;
+  name: string;
+}
+
+/** MapMember as a request takes it. */
+export interface MapMemberInit {
+  device?: Text;
+  name?: Text;
+}
+
+export interface MapRefT {
+  /** Id or name. */
+  mapRef: string;
+}
+
+/** MapRef as a request takes it. */
+export interface MapRefInit {
+  /** Id or name. */
+  mapRef: string | Uint8Array;
+}
+
+export interface MembersReqT {
+  /** Id or name. */
+  mapRef: string;
+  /** Ids or names, 1..10,000, all or none. */
+  devices: string[];
+}
+
+/** MembersReq as a request takes it. */
+export interface MembersReqInit {
+  /** Id or name. */
+  mapRef: string | Uint8Array;
+  /** Ids or names, 1..10,000, all or none. */
+  devices?: List<string | Uint8Array>;
 }
 
 export interface MoveReqT {
@@ -451,6 +574,15 @@ export interface NewDeviceInit {
   suite?: Num;
   /** As in the enrolment string. */
   flags?: Text;
+}
+
+export interface NewMapT {
+  name: string;
+}
+
+/** NewMap as a request takes it. */
+export interface NewMapInit {
+  name: string | Uint8Array;
 }
 
 export interface NewTokenT {
@@ -587,7 +719,7 @@ export interface SessionInfoT {
   /** Id of the token, 16 hex digits; of a device its id, 12 hex digits. */
   id: string;
   name: string;
-  /** "admin", "viewer" or "device". */
+  /** "admin", "viewer", "member" or "device". */
   role: string;
   /** When the token ends, unix milliseconds; 0: when it is revoked. */
   expires: number;
@@ -602,7 +734,7 @@ export interface SessionInfoInit {
   /** Id of the token, 16 hex digits; of a device its id, 12 hex digits. */
   id?: Text;
   name?: Text;
-  /** "admin", "viewer" or "device". */
+  /** "admin", "viewer", "member" or "device". */
   role?: Text;
   /** When the token ends, unix milliseconds; 0: when it is revoked. */
   expires?: Num;
@@ -721,7 +853,7 @@ export interface TokenT {
   /** 16 hex digits; not the secret. */
   id: string;
   name: string;
-  /** "admin" or "viewer". */
+  /** "admin", "viewer" or "member". */
   role: string;
   created: number;
   /** 0: never. */
@@ -733,7 +865,7 @@ export interface TokenInit {
   /** 16 hex digits; not the secret. */
   id?: Text;
   name?: Text;
-  /** "admin" or "viewer". */
+  /** "admin", "viewer" or "member". */
   role?: Text;
   created?: Num;
   /** 0: never. */
@@ -983,10 +1115,12 @@ export function decodeAlarm(body: Uint8Array): AlarmT {
 
 export function packArea(b: Builder, v: AreaInit): number {
   const devices = v.devices ? texts(b, v.devices) : 0;
+  const mapRef = v.mapRef ? b.createString(v.mapRef) : 0;
   trk.Area.startArea(b);
   if (v.all !== undefined) trk.Area.addAll(b, v.all);
   if (devices) trk.Area.addDevices(b, devices);
   if (v.box) trk.Area.addBox(b, packBox(b, v.box));
+  if (mapRef) trk.Area.addMapRef(b, mapRef);
   return trk.Area.endArea(b);
 }
 
@@ -1004,6 +1138,7 @@ export function unpackArea(t: trk.Area): AreaT {
     all: t.all(),
     devices,
     box: box ? unpackBox(box) : null,
+    mapRef: t.mapRef() ?? '',
   };
 }
 
@@ -1391,6 +1526,33 @@ export function decodeFixes(body: Uint8Array): FixesT {
   return unpackFixes(trk.Fixes.getRootAsFixes(new ByteBuffer(body)));
 }
 
+export function packGrantReq(b: Builder, v: GrantReqInit): number {
+  const mapRef = v.mapRef !== undefined && v.mapRef !== null ? b.createString(v.mapRef) : 0;
+  const token = v.token !== undefined && v.token !== null ? b.createString(v.token) : 0;
+  trk.GrantReq.startGrantReq(b);
+  if (mapRef) trk.GrantReq.addMapRef(b, mapRef);
+  if (token) trk.GrantReq.addToken(b, token);
+  return trk.GrantReq.endGrantReq(b);
+}
+
+/** A whole buffer, which is the builder's. */
+export function encodeGrantReq(b: Builder, v: GrantReqInit): Uint8Array {
+  b.finish(packGrantReq(b, v));
+  return b.asUint8Array();
+}
+
+export function unpackGrantReq(t: trk.GrantReq): GrantReqT {
+  return {
+    mapRef: t.mapRef() ?? '',
+    token: t.token() ?? '',
+  };
+}
+
+/** Reads a buffer that was verified. */
+export function decodeGrantReq(body: Uint8Array): GrantReqT {
+  return unpackGrantReq(trk.GrantReq.getRootAsGrantReq(new ByteBuffer(body)));
+}
+
 export function packHistoryAck(b: Builder, v: HistoryAckInit): number {
   const device = v.device ? b.createString(v.device) : 0;
   trk.HistoryAck.startHistoryAck(b);
@@ -1505,6 +1667,35 @@ export function decodeLatestReq(body: Uint8Array): LatestReqT {
   return unpackLatestReq(trk.LatestReq.getRootAsLatestReq(new ByteBuffer(body)));
 }
 
+export function packListMapsReq(b: Builder, v: ListMapsReqInit): number {
+  const match = v.match ? b.createString(v.match) : 0;
+  const after = v.after ? b.createString(v.after) : 0;
+  trk.ListMapsReq.startListMapsReq(b);
+  if (match) trk.ListMapsReq.addMatch(b, match);
+  if (after) trk.ListMapsReq.addAfter(b, after);
+  if (v.limit !== undefined) trk.ListMapsReq.addLimit(b, v.limit);
+  return trk.ListMapsReq.endListMapsReq(b);
+}
+
+/** A whole buffer, which is the builder's. */
+export function encodeListMapsReq(b: Builder, v: ListMapsReqInit): Uint8Array {
+  b.finish(packListMapsReq(b, v));
+  return b.asUint8Array();
+}
+
+export function unpackListMapsReq(t: trk.ListMapsReq): ListMapsReqT {
+  return {
+    match: t.match() ?? '',
+    after: t.after() ?? '',
+    limit: t.limit(),
+  };
+}
+
+/** Reads a buffer that was verified. */
+export function decodeListMapsReq(body: Uint8Array): ListMapsReqT {
+  return unpackListMapsReq(trk.ListMapsReq.getRootAsListMapsReq(new ByteBuffer(body)));
+}
+
 export function packListReq(b: Builder, v: ListReqInit): number {
   const match = v.match ? b.createString(v.match) : 0;
   const after = v.after ? b.createString(v.after) : 0;
@@ -1532,6 +1723,184 @@ export function unpackListReq(t: trk.ListReq): ListReqT {
 /** Reads a buffer that was verified. */
 export function decodeListReq(body: Uint8Array): ListReqT {
   return unpackListReq(trk.ListReq.getRootAsListReq(new ByteBuffer(body)));
+}
+
+export function packMapDetail(b: Builder, v: MapDetailInit): number {
+  const info = v.info ? packMapInfo(b, v.info) : 0;
+  const members = v.members ? offsets(b, v.members.map((e) => packMapMember(b, e))) : 0;
+  const viewers = v.viewers ? offsets(b, v.viewers.map((e) => packToken(b, e))) : 0;
+  trk.MapDetail.startMapDetail(b);
+  if (info) trk.MapDetail.addInfo(b, info);
+  if (members) trk.MapDetail.addMembers(b, members);
+  if (viewers) trk.MapDetail.addViewers(b, viewers);
+  return trk.MapDetail.endMapDetail(b);
+}
+
+/** A whole buffer, which is the builder's. */
+export function encodeMapDetail(b: Builder, v: MapDetailInit): Uint8Array {
+  b.finish(packMapDetail(b, v));
+  return b.asUint8Array();
+}
+
+export function unpackMapDetail(t: trk.MapDetail): MapDetailT {
+  const info = t.info();
+  const members: MapMemberT[] = [];
+  const membersAt = new trk.MapMember();
+  for (let i = 0, n = t.membersLength(); i < n; i++) members.push(unpackMapMember(t.members(i, membersAt)!));
+  const viewers: TokenT[] = [];
+  const viewersAt = new trk.Token();
+  for (let i = 0, n = t.viewersLength(); i < n; i++) viewers.push(unpackToken(t.viewers(i, viewersAt)!));
+  return {
+    info: info ? unpackMapInfo(info) : null,
+    members,
+    viewers,
+  };
+}
+
+/** Reads a buffer that was verified. */
+export function decodeMapDetail(body: Uint8Array): MapDetailT {
+  return unpackMapDetail(trk.MapDetail.getRootAsMapDetail(new ByteBuffer(body)));
+}
+
+export function packMapInfo(b: Builder, v: MapInfoInit): number {
+  const id = v.id ? b.createString(v.id) : 0;
+  const name = v.name ? b.createString(v.name) : 0;
+  trk.MapInfo.startMapInfo(b);
+  if (id) trk.MapInfo.addId(b, id);
+  if (name) trk.MapInfo.addName(b, name);
+  if (v.created !== undefined) trk.MapInfo.addCreated(b, v.created);
+  if (v.members !== undefined) trk.MapInfo.addMembers(b, v.members);
+  return trk.MapInfo.endMapInfo(b);
+}
+
+/** A whole buffer, which is the builder's. */
+export function encodeMapInfo(b: Builder, v: MapInfoInit): Uint8Array {
+  b.finish(packMapInfo(b, v));
+  return b.asUint8Array();
+}
+
+export function unpackMapInfo(t: trk.MapInfo): MapInfoT {
+  return {
+    id: t.id() ?? '',
+    name: t.name() ?? '',
+    created: t.created(),
+    members: t.members(),
+  };
+}
+
+/** Reads a buffer that was verified. */
+export function decodeMapInfo(body: Uint8Array): MapInfoT {
+  return unpackMapInfo(trk.MapInfo.getRootAsMapInfo(new ByteBuffer(body)));
+}
+
+export function packMapList(b: Builder, v: MapListInit): number {
+  const maps = v.maps ? offsets(b, v.maps.map((e) => packMapInfo(b, e))) : 0;
+  const next = v.next ? b.createString(v.next) : 0;
+  trk.MapList.startMapList(b);
+  if (maps) trk.MapList.addMaps(b, maps);
+  if (next) trk.MapList.addNext(b, next);
+  return trk.MapList.endMapList(b);
+}
+
+/** A whole buffer, which is the builder's. */
+export function encodeMapList(b: Builder, v: MapListInit): Uint8Array {
+  b.finish(packMapList(b, v));
+  return b.asUint8Array();
+}
+
+export function unpackMapList(t: trk.MapList): MapListT {
+  const maps: MapInfoT[] = [];
+  const mapsAt = new trk.MapInfo();
+  for (let i = 0, n = t.mapsLength(); i < n; i++) maps.push(unpackMapInfo(t.maps(i, mapsAt)!));
+  return {
+    maps,
+    next: t.next() ?? '',
+  };
+}
+
+/** Reads a buffer that was verified. */
+export function decodeMapList(body: Uint8Array): MapListT {
+  return unpackMapList(trk.MapList.getRootAsMapList(new ByteBuffer(body)));
+}
+
+export function packMapMember(b: Builder, v: MapMemberInit): number {
+  const device = v.device ? b.createString(v.device) : 0;
+  const name = v.name ? b.createString(v.name) : 0;
+  trk.MapMember.startMapMember(b);
+  if (device) trk.MapMember.addDevice(b, device);
+  if (name) trk.MapMember.addName(b, name);
+  return trk.MapMember.endMapMember(b);
+}
+
+/** A whole buffer, which is the builder's. */
+export function encodeMapMember(b: Builder, v: MapMemberInit): Uint8Array {
+  b.finish(packMapMember(b, v));
+  return b.asUint8Array();
+}
+
+export function unpackMapMember(t: trk.MapMember): MapMemberT {
+  return {
+    device: t.device() ?? '',
+    name: t.name() ?? '',
+  };
+}
+
+/** Reads a buffer that was verified. */
+export function decodeMapMember(body: Uint8Array): MapMemberT {
+  return unpackMapMember(trk.MapMember.getRootAsMapMember(new ByteBuffer(body)));
+}
+
+export function packMapRef(b: Builder, v: MapRefInit): number {
+  const mapRef = v.mapRef !== undefined && v.mapRef !== null ? b.createString(v.mapRef) : 0;
+  trk.MapRef.startMapRef(b);
+  if (mapRef) trk.MapRef.addMapRef(b, mapRef);
+  return trk.MapRef.endMapRef(b);
+}
+
+/** A whole buffer, which is the builder's. */
+export function encodeMapRef(b: Builder, v: MapRefInit): Uint8Array {
+  b.finish(packMapRef(b, v));
+  return b.asUint8Array();
+}
+
+export function unpackMapRef(t: trk.MapRef): MapRefT {
+  return {
+    mapRef: t.mapRef() ?? '',
+  };
+}
+
+/** Reads a buffer that was verified. */
+export function decodeMapRef(body: Uint8Array): MapRefT {
+  return unpackMapRef(trk.MapRef.getRootAsMapRef(new ByteBuffer(body)));
+}
+
+export function packMembersReq(b: Builder, v: MembersReqInit): number {
+  const mapRef = v.mapRef !== undefined && v.mapRef !== null ? b.createString(v.mapRef) : 0;
+  const devices = v.devices ? texts(b, v.devices) : 0;
+  trk.MembersReq.startMembersReq(b);
+  if (mapRef) trk.MembersReq.addMapRef(b, mapRef);
+  if (devices) trk.MembersReq.addDevices(b, devices);
+  return trk.MembersReq.endMembersReq(b);
+}
+
+/** A whole buffer, which is the builder's. */
+export function encodeMembersReq(b: Builder, v: MembersReqInit): Uint8Array {
+  b.finish(packMembersReq(b, v));
+  return b.asUint8Array();
+}
+
+export function unpackMembersReq(t: trk.MembersReq): MembersReqT {
+  const devices: string[] = [];
+  for (let i = 0, n = t.devicesLength(); i < n; i++) devices.push(t.devices(i)!);
+  return {
+    mapRef: t.mapRef() ?? '',
+    devices,
+  };
+}
+
+/** Reads a buffer that was verified. */
+export function decodeMembersReq(body: Uint8Array): MembersReqT {
+  return unpackMembersReq(trk.MembersReq.getRootAsMembersReq(new ByteBuffer(body)));
 }
 
 export function packMoveReq(b: Builder, v: MoveReqInit): number {
@@ -1662,6 +2031,30 @@ export function unpackNewDevice(t: trk.NewDevice): NewDeviceT {
 /** Reads a buffer that was verified. */
 export function decodeNewDevice(body: Uint8Array): NewDeviceT {
   return unpackNewDevice(trk.NewDevice.getRootAsNewDevice(new ByteBuffer(body)));
+}
+
+export function packNewMap(b: Builder, v: NewMapInit): number {
+  const name = v.name !== undefined && v.name !== null ? b.createString(v.name) : 0;
+  trk.NewMap.startNewMap(b);
+  if (name) trk.NewMap.addName(b, name);
+  return trk.NewMap.endNewMap(b);
+}
+
+/** A whole buffer, which is the builder's. */
+export function encodeNewMap(b: Builder, v: NewMapInit): Uint8Array {
+  b.finish(packNewMap(b, v));
+  return b.asUint8Array();
+}
+
+export function unpackNewMap(t: trk.NewMap): NewMapT {
+  return {
+    name: t.name() ?? '',
+  };
+}
+
+/** Reads a buffer that was verified. */
+export function decodeNewMap(body: Uint8Array): NewMapT {
+  return unpackNewMap(trk.NewMap.getRootAsNewMap(new ByteBuffer(body)));
 }
 
 export function packNewToken(b: Builder, v: NewTokenInit): number {

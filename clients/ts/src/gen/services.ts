@@ -10,7 +10,7 @@ import * as v from './verify.js';
  * Of everything in the schema that is seen on the wire. Ends with different ones
  * understand each other all the same.
  */
-export const schemaHash = 0xa7ab8f61dc0c6c16n;
+export const schemaHash = 0x59ed0c2a88a9c23fn;
 
 /** BAD_BODY */
 const badBody = 34;
@@ -33,6 +33,9 @@ const readEnrollReply = reader('EnrollReply', v.verifyEnrollReply, m.decodeEnrol
 const readEnrolled = reader('Enrolled', v.verifyEnrolled, m.decodeEnrolled);
 const readFixes = reader('Fixes', v.verifyFixes, m.decodeFixes);
 const readHistoryAck = reader('HistoryAck', v.verifyHistoryAck, m.decodeHistoryAck);
+const readMapDetail = reader('MapDetail', v.verifyMapDetail, m.decodeMapDetail);
+const readMapInfo = reader('MapInfo', v.verifyMapInfo, m.decodeMapInfo);
+const readMapList = reader('MapList', v.verifyMapList, m.decodeMapList);
 const readNearReply = reader('NearReply', v.verifyNearReply, m.decodeNearReply);
 const readPubAck = reader('PubAck', v.verifyPubAck, m.decodePubAck);
 const readPublished = reader('Published', v.verifyPublished, m.decodePublished);
@@ -65,6 +68,14 @@ const tokensCreate: MethodInfo = { id: 0x0502, service: 'Tokens', name: 'Create'
 const tokensRevoke: MethodInfo = { id: 0x0503, service: 'Tokens', name: 'Revoke', stream: false, idempotent: true, event: 0, timeoutMs: 0 };
 const publishReport: MethodInfo = { id: 0x0601, service: 'Publish', name: 'Report', stream: false, idempotent: false, event: 0, timeoutMs: 0 };
 const statusGet: MethodInfo = { id: 0x0701, service: 'Status', name: 'Get', stream: false, idempotent: true, event: 0, timeoutMs: 0 };
+const mapsCreate: MethodInfo = { id: 0x0801, service: 'Maps', name: 'Create', stream: false, idempotent: false, event: 0, timeoutMs: 0 };
+const mapsList: MethodInfo = { id: 0x0802, service: 'Maps', name: 'List', stream: false, idempotent: true, event: 0, timeoutMs: 0 };
+const mapsShow: MethodInfo = { id: 0x0803, service: 'Maps', name: 'Show', stream: false, idempotent: true, event: 0, timeoutMs: 0 };
+const mapsDelete: MethodInfo = { id: 0x0804, service: 'Maps', name: 'Delete', stream: false, idempotent: true, event: 0, timeoutMs: 0 };
+const mapsJoin: MethodInfo = { id: 0x0805, service: 'Maps', name: 'Join', stream: false, idempotent: true, event: 0, timeoutMs: 0 };
+const mapsPart: MethodInfo = { id: 0x0806, service: 'Maps', name: 'Part', stream: false, idempotent: true, event: 0, timeoutMs: 0 };
+const mapsGrant: MethodInfo = { id: 0x0807, service: 'Maps', name: 'Grant', stream: false, idempotent: true, event: 0, timeoutMs: 0 };
+const mapsRevoke: MethodInfo = { id: 0x0808, service: 'Maps', name: 'Revoke', stream: false, idempotent: true, event: 0, timeoutMs: 0 };
 const exampleSum: MethodInfo = { id: 0x0f01, service: 'Example', name: 'Sum', stream: false, idempotent: true, event: 0, timeoutMs: 0 };
 const exampleSleep: MethodInfo = { id: 0x0f02, service: 'Example', name: 'Sleep', stream: false, idempotent: true, event: 0, timeoutMs: 0 };
 const exampleAsyncSum: MethodInfo = { id: 0x0f03, service: 'Example', name: 'AsyncSum', stream: false, idempotent: true, event: 0, timeoutMs: 0 };
@@ -94,6 +105,14 @@ export const methods: Record<string, MethodInfo> = {
   'Tokens.Revoke': tokensRevoke,
   'Publish.Report': publishReport,
   'Status.Get': statusGet,
+  'Maps.Create': mapsCreate,
+  'Maps.List': mapsList,
+  'Maps.Show': mapsShow,
+  'Maps.Delete': mapsDelete,
+  'Maps.Join': mapsJoin,
+  'Maps.Part': mapsPart,
+  'Maps.Grant': mapsGrant,
+  'Maps.Revoke': mapsRevoke,
   'Example.Sum': exampleSum,
   'Example.Sleep': exampleSleep,
   'Example.AsyncSum': exampleAsyncSum,
@@ -157,7 +176,9 @@ export class WatchClient {
 
   /**
    * Watches an area until it is cancelled. Whoever takes the frames slowly gets the
-   * newest fix of each device, and the count of what it was spared.
+   * newest fix of each device, and the count of what it was spared. Members and devices
+   * watch their maps and nothing else; a watch ends when the map, or the right to see
+   * it, does.
    */
   async open(req: m.WatchReqInit, o?: SubscribeOptions): Promise<Subscription<m.WatchAckT, m.WatchFrameT>> {
     const raw = await this.c.subscribe(watchOpen, m.encodeWatchReq(this.c.builder(), req), o);
@@ -253,6 +274,53 @@ export class StatusClient {
   }
 }
 
+/** Devices that are shown together, and who may see them. */
+export class MapsClient {
+  constructor(private readonly c: Caller) {}
+
+  /** Makes an empty map and answers when it is durable. */
+  async create(req: m.NewMapInit, o?: CallOptions): Promise<m.MapInfoT> {
+    return readMapInfo(await this.c.call(mapsCreate, m.encodeNewMap(this.c.builder(), req), o));
+  }
+
+  /**
+   * Maps by ascending id, a page at a time: all of them, but members and devices see
+   * their own.
+   */
+  async list(req: m.ListMapsReqInit = {}, o?: CallOptions): Promise<m.MapListT> {
+    return readMapList(await this.c.call(mapsList, m.encodeListMapsReq(this.c.builder(), req), o));
+  }
+
+  async show(req: m.MapRefInit, o?: CallOptions): Promise<m.MapDetailT> {
+    return readMapDetail(await this.c.call(mapsShow, m.encodeMapRef(this.c.builder(), req), o));
+  }
+
+  /** Deletes a map. Watches of it end; devices and their history stay. */
+  async delete(req: m.MapRefInit, o?: CallOptions): Promise<m.EmptyT> {
+    return readEmpty(await this.c.call(mapsDelete, m.encodeMapRef(this.c.builder(), req), o));
+  }
+
+  /** Puts devices on a map. Those that are there stay there. */
+  async join(req: m.MembersReqInit, o?: CallOptions): Promise<m.MapInfoT> {
+    return readMapInfo(await this.c.call(mapsJoin, m.encodeMembersReq(this.c.builder(), req), o));
+  }
+
+  /** Takes devices off a map. Those that are not there stay away. */
+  async part(req: m.MembersReqInit, o?: CallOptions): Promise<m.MapInfoT> {
+    return readMapInfo(await this.c.call(mapsPart, m.encodeMembersReq(this.c.builder(), req), o));
+  }
+
+  /** Lets a member's token see a map. */
+  async grant(req: m.GrantReqInit, o?: CallOptions): Promise<m.EmptyT> {
+    return readEmpty(await this.c.call(mapsGrant, m.encodeGrantReq(this.c.builder(), req), o));
+  }
+
+  /** Ends that, and the token's watches of the map. */
+  async revoke(req: m.GrantReqInit, o?: CallOptions): Promise<m.EmptyT> {
+    return readEmpty(await this.c.call(mapsRevoke, m.encodeGrantReq(this.c.builder(), req), o));
+  }
+}
+
 /** What the documentation explains and the benchmark measures. */
 export class ExampleClient {
   constructor(private readonly c: Caller) {}
@@ -310,6 +378,8 @@ export class Services {
   readonly publish: PublishClient;
   /** How the server is. */
   readonly status: StatusClient;
+  /** Devices that are shown together, and who may see them. */
+  readonly maps: MapsClient;
   /** What the documentation explains and the benchmark measures. */
   readonly example: ExampleClient;
 
@@ -321,6 +391,7 @@ export class Services {
     this.tokens = new TokensClient(c);
     this.publish = new PublishClient(c);
     this.status = new StatusClient(c);
+    this.maps = new MapsClient(c);
     this.example = new ExampleClient(c);
   }
 }

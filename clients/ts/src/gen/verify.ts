@@ -185,7 +185,8 @@ function isArea(c: Check, pos: number): boolean {
     c.table(pos) &&
     c.number(4, 1) &&
     c.texts(6, false) &&
-    c.number(8, 16)
+    c.number(8, 16) &&
+    c.text(10, false)
   );
 }
 
@@ -378,6 +379,19 @@ export function verifyFixes(b: Uint8Array): boolean {
   return whole(b, isFixes);
 }
 
+function isGrantReq(c: Check, pos: number): boolean {
+  return (
+    c.table(pos) &&
+    c.text(4, true) &&
+    c.text(6, true)
+  );
+}
+
+/** Whether b is a whole and valid GrantReq. */
+export function verifyGrantReq(b: Uint8Array): boolean {
+  return whole(b, isGrantReq);
+}
+
 function isHistoryAck(c: Check, pos: number): boolean {
   return (
     c.table(pos) &&
@@ -433,6 +447,20 @@ export function verifyLatestReq(b: Uint8Array): boolean {
   return whole(b, isLatestReq);
 }
 
+function isListMapsReq(c: Check, pos: number): boolean {
+  return (
+    c.table(pos) &&
+    c.text(4, false) &&
+    c.text(6, false) &&
+    c.number(8, 4)
+  );
+}
+
+/** Whether b is a whole and valid ListMapsReq. */
+export function verifyListMapsReq(b: Uint8Array): boolean {
+  return whole(b, isListMapsReq);
+}
+
 function isListReq(c: Check, pos: number): boolean {
   return (
     c.table(pos) &&
@@ -445,6 +473,90 @@ function isListReq(c: Check, pos: number): boolean {
 /** Whether b is a whole and valid ListReq. */
 export function verifyListReq(b: Uint8Array): boolean {
   return whole(b, isListReq);
+}
+
+function isMapDetail(c: Check, pos: number): boolean {
+  return (
+    c.table(pos) &&
+    ++c.deep <= maxDepth &&
+    c.child(4, false, isMapInfo) &&
+    c.children(6, false, isMapMember) &&
+    c.children(8, false, isToken) &&
+    c.deep-- > 0
+  );
+}
+
+/** Whether b is a whole and valid MapDetail. */
+export function verifyMapDetail(b: Uint8Array): boolean {
+  return whole(b, isMapDetail);
+}
+
+function isMapInfo(c: Check, pos: number): boolean {
+  return (
+    c.table(pos) &&
+    c.text(4, false) &&
+    c.text(6, false) &&
+    c.number(8, 8) &&
+    c.number(10, 4)
+  );
+}
+
+/** Whether b is a whole and valid MapInfo. */
+export function verifyMapInfo(b: Uint8Array): boolean {
+  return whole(b, isMapInfo);
+}
+
+function isMapList(c: Check, pos: number): boolean {
+  return (
+    c.table(pos) &&
+    ++c.deep <= maxDepth &&
+    c.children(4, false, isMapInfo) &&
+    c.text(6, false) &&
+    c.deep-- > 0
+  );
+}
+
+/** Whether b is a whole and valid MapList. */
+export function verifyMapList(b: Uint8Array): boolean {
+  return whole(b, isMapList);
+}
+
+function isMapMember(c: Check, pos: number): boolean {
+  return (
+    c.table(pos) &&
+    c.text(4, false) &&
+    c.text(6, false)
+  );
+}
+
+/** Whether b is a whole and valid MapMember. */
+export function verifyMapMember(b: Uint8Array): boolean {
+  return whole(b, isMapMember);
+}
+
+function isMapRef(c: Check, pos: number): boolean {
+  return (
+    c.table(pos) &&
+    c.text(4, true)
+  );
+}
+
+/** Whether b is a whole and valid MapRef. */
+export function verifyMapRef(b: Uint8Array): boolean {
+  return whole(b, isMapRef);
+}
+
+function isMembersReq(c: Check, pos: number): boolean {
+  return (
+    c.table(pos) &&
+    c.text(4, true) &&
+    c.texts(6, false)
+  );
+}
+
+/** Whether b is a whole and valid MembersReq. */
+export function verifyMembersReq(b: Uint8Array): boolean {
+  return whole(b, isMembersReq);
 }
 
 function isMoveReq(c: Check, pos: number): boolean {
@@ -502,6 +614,18 @@ function isNewDevice(c: Check, pos: number): boolean {
 /** Whether b is a whole and valid NewDevice. */
 export function verifyNewDevice(b: Uint8Array): boolean {
   return whole(b, isNewDevice);
+}
+
+function isNewMap(c: Check, pos: number): boolean {
+  return (
+    c.table(pos) &&
+    c.text(4, true)
+  );
+}
+
+/** Whether b is a whole and valid NewMap. */
+export function verifyNewMap(b: Uint8Array): boolean {
+  return whole(b, isNewMap);
 }
 
 function isNewToken(c: Check, pos: number): boolean {

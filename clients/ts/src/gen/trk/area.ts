@@ -8,7 +8,7 @@ import { Box, BoxT } from './box.js';
 
 
 /**
- * What is watched: exactly one of all, devices and box.
+ * What is watched: exactly one of all, devices, box and map_ref.
  */
 export class Area implements flatbuffers.IUnpackableObject<AreaT> {
   bb: flatbuffers.ByteBuffer|null = null;
@@ -53,8 +53,18 @@ box(obj?:Box):Box|null {
   return offset ? (obj || new Box()).__init(this.bb_pos + offset, this.bb!) : null;
 }
 
+/**
+ * Id or name of a map: the devices that have joined it.
+ */
+mapRef():string|null
+mapRef(optionalEncoding:flatbuffers.Encoding):string|Uint8Array|null
+mapRef(optionalEncoding?:any):string|Uint8Array|null {
+  const offset = this.bb!.__offset(this.bb_pos, 10);
+  return offset ? this.bb!.__string(this.bb_pos + offset, optionalEncoding) : null;
+}
+
 static startArea(builder:flatbuffers.Builder) {
-  builder.startObject(3);
+  builder.startObject(4);
 }
 
 static addAll(builder:flatbuffers.Builder, all:boolean) {
@@ -81,6 +91,10 @@ static addBox(builder:flatbuffers.Builder, boxOffset:flatbuffers.Offset) {
   builder.addFieldStruct(2, boxOffset, 0);
 }
 
+static addMapRef(builder:flatbuffers.Builder, mapRefOffset:flatbuffers.Offset) {
+  builder.addFieldOffset(3, mapRefOffset, 0);
+}
+
 static endArea(builder:flatbuffers.Builder):flatbuffers.Offset {
   const offset = builder.endObject();
   return offset;
@@ -99,7 +113,8 @@ unpack(): AreaT {
   return new AreaT(
     this.all(),
     this.bb!.createScalarList<string>(this.devices.bind(this), this.devicesLength()),
-    (this.box() !== null ? this.box()!.unpack() : null)
+    (this.box() !== null ? this.box()!.unpack() : null),
+    this.mapRef()
   );
 }
 
@@ -108,6 +123,7 @@ unpackTo(_o: AreaT): void {
   _o.all = this.all();
   _o.devices = this.bb!.createScalarList<string>(this.devices.bind(this), this.devicesLength());
   _o.box = (this.box() !== null ? this.box()!.unpack() : null);
+  _o.mapRef = this.mapRef();
 }
 }
 
@@ -115,17 +131,20 @@ export class AreaT implements flatbuffers.IGeneratedObject {
 constructor(
   public all: boolean = false,
   public devices: (string)[] = [],
-  public box: BoxT|null = null
+  public box: BoxT|null = null,
+  public mapRef: string|Uint8Array|null = null
 ){}
 
 
 pack(builder:flatbuffers.Builder): flatbuffers.Offset {
   const devices = Area.createDevicesVector(builder, builder.createObjectOffsetList(this.devices));
+  const mapRef = (this.mapRef !== null ? builder.createString(this.mapRef!) : 0);
 
   Area.startArea(builder);
   Area.addAll(builder, this.all);
   Area.addDevices(builder, devices);
   Area.addBox(builder, (this.box !== null ? this.box!.pack(builder) : 0));
+  Area.addMapRef(builder, mapRef);
 
   return Area.endArea(builder);
 }

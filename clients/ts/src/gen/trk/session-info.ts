@@ -45,7 +45,7 @@ name(optionalEncoding?:any):string|Uint8Array|null {
 }
 
 /**
- * "admin", "viewer" or "device".
+ * "admin", "viewer", "member" or "device".
  */
 role():string|null
 role(optionalEncoding:flatbuffers.Encoding):string|Uint8Array|null

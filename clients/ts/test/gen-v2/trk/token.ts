@@ -42,7 +42,7 @@ name(optionalEncoding?:any):string|Uint8Array|null {
 }
 
 /**
- * "admin" or "viewer".
+ * "admin", "viewer" or "member".
  */
 role():string|null
 role(optionalEncoding:flatbuffers.Encoding):string|Uint8Array|null

@@ -13,7 +13,7 @@ import (
 
 // SchemaHash is of everything in the schema that is seen on the wire. It goes into
 // HELLO and WELCOME; ends with different ones understand each other all the same.
-const SchemaHash uint64 = 0xdab816a45b46e9d9
+const SchemaHash uint64 = 0x880b42bc3fc5565d
 
 // MethodInfo is what the schema says of a method.
 type MethodInfo struct {
@@ -26,7 +26,7 @@ type MethodInfo struct {
 	Policy        rpc.Policy
 	Event         uint16        // of a stream
 	Timeout       time.Duration // when the caller asks for none; 0: the server's
-	Scope         string        // who may call: any, viewer, admin, device
+	Scope         string        // who may call: any, member, viewer, admin, device
 }
 
 // FullName is Service.Name.
@@ -146,6 +146,14 @@ const (
 	TokensRevokeID        uint16 = 0x0503
 	PublishReportID       uint16 = 0x0601
 	StatusGetID           uint16 = 0x0701
+	MapsCreateID          uint16 = 0x0801
+	MapsListID            uint16 = 0x0802
+	MapsShowID            uint16 = 0x0803
+	MapsDeleteID          uint16 = 0x0804
+	MapsJoinID            uint16 = 0x0805
+	MapsPartID            uint16 = 0x0806
+	MapsGrantID           uint16 = 0x0807
+	MapsRevokeID          uint16 = 0x0808
 	ExampleSumID          uint16 = 0x0f01
 	ExampleSleepID        uint16 = 0x0f02
 	ExampleAsyncSumID     uint16 = 0x0f03
@@ -157,15 +165,15 @@ const (
 	OwnersListID          uint16 = 0x1001
 )
 
-var methods = [28]MethodInfo{
+var methods = [36]MethodInfo{
 	{ID: SessionInfoID, Service: "Session", Name: "Info", Exec: rpc.Inline, Idempotent: true, Scope: "any"},
 	{ID: SessionRefreshID, Service: "Session", Name: "Refresh", Exec: rpc.Async, Idempotent: true, Scope: "any"},
 	{ID: PositionsLatestID, Service: "Positions", Name: "Latest", Exec: rpc.Async, Batch: true, Idempotent: true, Scope: "viewer"},
 	{ID: PositionsNearID, Service: "Positions", Name: "Near", Exec: rpc.Async, Batch: true, Idempotent: true, Scope: "viewer"},
 	{ID: PositionsInBoxID, Service: "Positions", Name: "InBox", Exec: rpc.Async, Batch: true, Idempotent: true, Scope: "viewer"},
 	{ID: PositionsHistoryID, Service: "Positions", Name: "History", Exec: rpc.Async, Stream: true, Policy: rpc.Block, Event: PositionsHistoryEvent, Idempotent: true, Scope: "viewer"},
-	{ID: WatchOpenID, Service: "Watch", Name: "Open", Exec: rpc.Async, Stream: true, Policy: rpc.Pull, Event: WatchOpenEvent, Scope: "viewer"},
-	{ID: WatchMoveID, Service: "Watch", Name: "Move", Exec: rpc.Async, Scope: "viewer"},
+	{ID: WatchOpenID, Service: "Watch", Name: "Open", Exec: rpc.Async, Stream: true, Policy: rpc.Pull, Event: WatchOpenEvent, Scope: "member"},
+	{ID: WatchMoveID, Service: "Watch", Name: "Move", Exec: rpc.Async, Scope: "member"},
 	{ID: DevicesListID, Service: "Devices", Name: "List", Exec: rpc.Async, Idempotent: true, Scope: "viewer"},
 	{ID: DevicesShowID, Service: "Devices", Name: "Show", Exec: rpc.Async, Idempotent: true, Scope: "viewer"},
 	{ID: DevicesEnrollID, Service: "Devices", Name: "Enroll", Exec: rpc.Async, Scope: "admin"},
@@ -178,6 +186,14 @@ var methods = [28]MethodInfo{
 	{ID: TokensRevokeID, Service: "Tokens", Name: "Revoke", Exec: rpc.Async, Idempotent: true, Scope: "admin"},
 	{ID: PublishReportID, Service: "Publish", Name: "Report", Exec: rpc.Keyed, Scope: "device"},
 	{ID: StatusGetID, Service: "Status", Name: "Get", Exec: rpc.Async, Idempotent: true, Scope: "viewer"},
+	{ID: MapsCreateID, Service: "Maps", Name: "Create", Exec: rpc.Async, Scope: "admin"},
+	{ID: MapsListID, Service: "Maps", Name: "List", Exec: rpc.Async, Idempotent: true, Scope: "member"},
+	{ID: MapsShowID, Service: "Maps", Name: "Show", Exec: rpc.Async, Idempotent: true, Scope: "member"},
+	{ID: MapsDeleteID, Service: "Maps", Name: "Delete", Exec: rpc.Async, Idempotent: true, Scope: "admin"},
+	{ID: MapsJoinID, Service: "Maps", Name: "Join", Exec: rpc.Async, Idempotent: true, Scope: "admin"},
+	{ID: MapsPartID, Service: "Maps", Name: "Part", Exec: rpc.Async, Idempotent: true, Scope: "admin"},
+	{ID: MapsGrantID, Service: "Maps", Name: "Grant", Exec: rpc.Async, Idempotent: true, Scope: "admin"},
+	{ID: MapsRevokeID, Service: "Maps", Name: "Revoke", Exec: rpc.Async, Idempotent: true, Scope: "admin"},
 	{ID: ExampleSumID, Service: "Example", Name: "Sum", Exec: rpc.Inline, Idempotent: true, Scope: "any"},
 	{ID: ExampleSleepID, Service: "Example", Name: "Sleep", Exec: rpc.Async, Idempotent: true, Scope: "any"},
 	{ID: ExampleAsyncSumID, Service: "Example", Name: "AsyncSum", Exec: rpc.Async, Batch: true, Idempotent: true, Scope: "any"},
@@ -466,7 +482,9 @@ func (s *PositionsHistoryStream) Next(ctx context.Context) (Fixes, rpc.Event, er
 // What moves: first a snapshot, then what follows it; no gap, no double.
 type WatchServer interface {
 	// Watches an area until it is cancelled. Whoever takes the frames slowly gets the
-	// newest fix of each device, and the count of what it was spared.
+	// newest fix of each device, and the count of what it was spared. Members and devices
+	// watch their maps and nothing else; a watch ends when the map, or the right to see
+	// it, does.
 	Open(r *rpc.Request, in WatchReq, s WatchOpenPublisher) error
 	// Points a watch at another area, in place. A snapshot of it follows, under the
 	// stream number that this answers.
@@ -539,7 +557,9 @@ type WatchClient struct{ Caller rpc.Caller }
 // Open calls Watch.Open.
 //
 // Watches an area until it is cancelled. Whoever takes the frames slowly gets the
-// newest fix of each device, and the count of what it was spared.
+// newest fix of each device, and the count of what it was spared. Members and devices
+// watch their maps and nothing else; a watch ends when the map, or the right to see
+// it, does.
 func (c WatchClient) Open(ctx context.Context, in *WatchReqT) (*WatchOpenStream, error) {
 	body := takeBody()
 	*body = AppendWatchReq(*body, in)
@@ -1059,6 +1079,300 @@ func (c StatusClient) GetAsync(ctx context.Context, in *EmptyT, then func(Status
 	body := takeBody()
 	*body = AppendEmpty(*body, in)
 	return goWith(ctx, c.Caller, StatusGetID, body, ReadStatusReply, then)
+}
+
+// MapsServer answers the methods of Maps. Nothing of a request may be kept after its
+// method returned; unary methods append their answer to out.
+//
+// Devices that are shown together, and who may see them.
+type MapsServer interface {
+	// Makes an empty map and answers when it is durable.
+	Create(r *rpc.Request, in NewMap, out []byte) ([]byte, error)
+	// Maps by ascending id, a page at a time: all of them, but members and devices see
+	// their own.
+	List(r *rpc.Request, in ListMapsReq, out []byte) ([]byte, error)
+	Show(r *rpc.Request, in MapRef, out []byte) ([]byte, error)
+	// Deletes a map. Watches of it end; devices and their history stay.
+	Delete(r *rpc.Request, in MapRef, out []byte) ([]byte, error)
+	// Puts devices on a map. Those that are there stay there.
+	Join(r *rpc.Request, in MembersReq, out []byte) ([]byte, error)
+	// Takes devices off a map. Those that are not there stay away.
+	Part(r *rpc.Request, in MembersReq, out []byte) ([]byte, error)
+	// Lets a member's token see a map.
+	Grant(r *rpc.Request, in GrantReq, out []byte) ([]byte, error)
+	// Ends that, and the token's watches of the map.
+	Revoke(r *rpc.Request, in GrantReq, out []byte) ([]byte, error)
+}
+
+// RegisterMaps has s answer the methods of Maps with impl. Call it before s serves.
+func RegisterMaps(s *rpc.Server, impl MapsServer, guard Guard) {
+	s.Handle(MapsCreateID, methodMapsCreate(impl, guard))
+	s.Handle(MapsListID, methodMapsList(impl, guard))
+	s.Handle(MapsShowID, methodMapsShow(impl, guard))
+	s.Handle(MapsDeleteID, methodMapsDelete(impl, guard))
+	s.Handle(MapsJoinID, methodMapsJoin(impl, guard))
+	s.Handle(MapsPartID, methodMapsPart(impl, guard))
+	s.Handle(MapsGrantID, methodMapsGrant(impl, guard))
+	s.Handle(MapsRevokeID, methodMapsRevoke(impl, guard))
+}
+
+func methodMapsCreate(impl MapsServer, guard Guard) rpc.Method {
+	info, _ := MethodOf(MapsCreateID)
+	m := info.method()
+	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
+		if err := guard.check(r, info); err != nil {
+			return out, err
+		}
+		in, err := ReadNewMap(r.Body)
+		if err != nil {
+			return out, err
+		}
+		return impl.Create(r, in, out)
+	}
+	return m
+}
+
+func methodMapsList(impl MapsServer, guard Guard) rpc.Method {
+	info, _ := MethodOf(MapsListID)
+	m := info.method()
+	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
+		if err := guard.check(r, info); err != nil {
+			return out, err
+		}
+		in, err := ReadListMapsReq(r.Body)
+		if err != nil {
+			return out, err
+		}
+		return impl.List(r, in, out)
+	}
+	return m
+}
+
+func methodMapsShow(impl MapsServer, guard Guard) rpc.Method {
+	info, _ := MethodOf(MapsShowID)
+	m := info.method()
+	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
+		if err := guard.check(r, info); err != nil {
+			return out, err
+		}
+		in, err := ReadMapRef(r.Body)
+		if err != nil {
+			return out, err
+		}
+		return impl.Show(r, in, out)
+	}
+	return m
+}
+
+func methodMapsDelete(impl MapsServer, guard Guard) rpc.Method {
+	info, _ := MethodOf(MapsDeleteID)
+	m := info.method()
+	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
+		if err := guard.check(r, info); err != nil {
+			return out, err
+		}
+		in, err := ReadMapRef(r.Body)
+		if err != nil {
+			return out, err
+		}
+		return impl.Delete(r, in, out)
+	}
+	return m
+}
+
+func methodMapsJoin(impl MapsServer, guard Guard) rpc.Method {
+	info, _ := MethodOf(MapsJoinID)
+	m := info.method()
+	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
+		if err := guard.check(r, info); err != nil {
+			return out, err
+		}
+		in, err := ReadMembersReq(r.Body)
+		if err != nil {
+			return out, err
+		}
+		return impl.Join(r, in, out)
+	}
+	return m
+}
+
+func methodMapsPart(impl MapsServer, guard Guard) rpc.Method {
+	info, _ := MethodOf(MapsPartID)
+	m := info.method()
+	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
+		if err := guard.check(r, info); err != nil {
+			return out, err
+		}
+		in, err := ReadMembersReq(r.Body)
+		if err != nil {
+			return out, err
+		}
+		return impl.Part(r, in, out)
+	}
+	return m
+}
+
+func methodMapsGrant(impl MapsServer, guard Guard) rpc.Method {
+	info, _ := MethodOf(MapsGrantID)
+	m := info.method()
+	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
+		if err := guard.check(r, info); err != nil {
+			return out, err
+		}
+		in, err := ReadGrantReq(r.Body)
+		if err != nil {
+			return out, err
+		}
+		return impl.Grant(r, in, out)
+	}
+	return m
+}
+
+func methodMapsRevoke(impl MapsServer, guard Guard) rpc.Method {
+	info, _ := MethodOf(MapsRevokeID)
+	m := info.method()
+	m.Handle = func(r *rpc.Request, out []byte) ([]byte, error) {
+		if err := guard.check(r, info); err != nil {
+			return out, err
+		}
+		in, err := ReadGrantReq(r.Body)
+		if err != nil {
+			return out, err
+		}
+		return impl.Revoke(r, in, out)
+	}
+	return m
+}
+
+// MapsClient calls the methods of Maps. Its answers belong to the caller, except that
+// the Async methods' are good only until then returns, which must not block.
+type MapsClient struct{ Caller rpc.Caller }
+
+// Create calls Maps.Create.
+//
+// Makes an empty map and answers when it is durable.
+func (c MapsClient) Create(ctx context.Context, in *NewMapT) (MapInfo, error) {
+	body := takeBody()
+	*body = AppendNewMap(*body, in)
+	return callWith(ctx, c.Caller, MapsCreateID, body, ReadMapInfo)
+}
+
+// CreateAsync is Create without waiting.
+func (c MapsClient) CreateAsync(ctx context.Context, in *NewMapT, then func(MapInfo, error)) error {
+	body := takeBody()
+	*body = AppendNewMap(*body, in)
+	return goWith(ctx, c.Caller, MapsCreateID, body, ReadMapInfo, then)
+}
+
+// List calls Maps.List.
+//
+// Maps by ascending id, a page at a time: all of them, but members and devices see
+// their own.
+func (c MapsClient) List(ctx context.Context, in *ListMapsReqT) (MapList, error) {
+	body := takeBody()
+	*body = AppendListMapsReq(*body, in)
+	return callWith(ctx, c.Caller, MapsListID, body, ReadMapList)
+}
+
+// ListAsync is List without waiting.
+func (c MapsClient) ListAsync(ctx context.Context, in *ListMapsReqT, then func(MapList, error)) error {
+	body := takeBody()
+	*body = AppendListMapsReq(*body, in)
+	return goWith(ctx, c.Caller, MapsListID, body, ReadMapList, then)
+}
+
+// Show calls Maps.Show.
+func (c MapsClient) Show(ctx context.Context, in *MapRefT) (MapDetail, error) {
+	body := takeBody()
+	*body = AppendMapRef(*body, in)
+	return callWith(ctx, c.Caller, MapsShowID, body, ReadMapDetail)
+}
+
+// ShowAsync is Show without waiting.
+func (c MapsClient) ShowAsync(ctx context.Context, in *MapRefT, then func(MapDetail, error)) error {
+	body := takeBody()
+	*body = AppendMapRef(*body, in)
+	return goWith(ctx, c.Caller, MapsShowID, body, ReadMapDetail, then)
+}
+
+// Delete calls Maps.Delete.
+//
+// Deletes a map. Watches of it end; devices and their history stay.
+func (c MapsClient) Delete(ctx context.Context, in *MapRefT) (Empty, error) {
+	body := takeBody()
+	*body = AppendMapRef(*body, in)
+	return callWith(ctx, c.Caller, MapsDeleteID, body, ReadEmpty)
+}
+
+// DeleteAsync is Delete without waiting.
+func (c MapsClient) DeleteAsync(ctx context.Context, in *MapRefT, then func(Empty, error)) error {
+	body := takeBody()
+	*body = AppendMapRef(*body, in)
+	return goWith(ctx, c.Caller, MapsDeleteID, body, ReadEmpty, then)
+}
+
+// Join calls Maps.Join.
+//
+// Puts devices on a map. Those that are there stay there.
+func (c MapsClient) Join(ctx context.Context, in *MembersReqT) (MapInfo, error) {
+	body := takeBody()
+	*body = AppendMembersReq(*body, in)
+	return callWith(ctx, c.Caller, MapsJoinID, body, ReadMapInfo)
+}
+
+// JoinAsync is Join without waiting.
+func (c MapsClient) JoinAsync(ctx context.Context, in *MembersReqT, then func(MapInfo, error)) error {
+	body := takeBody()
+	*body = AppendMembersReq(*body, in)
+	return goWith(ctx, c.Caller, MapsJoinID, body, ReadMapInfo, then)
+}
+
+// Part calls Maps.Part.
+//
+// Takes devices off a map. Those that are not there stay away.
+func (c MapsClient) Part(ctx context.Context, in *MembersReqT) (MapInfo, error) {
+	body := takeBody()
+	*body = AppendMembersReq(*body, in)
+	return callWith(ctx, c.Caller, MapsPartID, body, ReadMapInfo)
+}
+
+// PartAsync is Part without waiting.
+func (c MapsClient) PartAsync(ctx context.Context, in *MembersReqT, then func(MapInfo, error)) error {
+	body := takeBody()
+	*body = AppendMembersReq(*body, in)
+	return goWith(ctx, c.Caller, MapsPartID, body, ReadMapInfo, then)
+}
+
+// Grant calls Maps.Grant.
+//
+// Lets a member's token see a map.
+func (c MapsClient) Grant(ctx context.Context, in *GrantReqT) (Empty, error) {
+	body := takeBody()
+	*body = AppendGrantReq(*body, in)
+	return callWith(ctx, c.Caller, MapsGrantID, body, ReadEmpty)
+}
+
+// GrantAsync is Grant without waiting.
+func (c MapsClient) GrantAsync(ctx context.Context, in *GrantReqT, then func(Empty, error)) error {
+	body := takeBody()
+	*body = AppendGrantReq(*body, in)
+	return goWith(ctx, c.Caller, MapsGrantID, body, ReadEmpty, then)
+}
+
+// Revoke calls Maps.Revoke.
+//
+// Ends that, and the token's watches of the map.
+func (c MapsClient) Revoke(ctx context.Context, in *GrantReqT) (Empty, error) {
+	body := takeBody()
+	*body = AppendGrantReq(*body, in)
+	return callWith(ctx, c.Caller, MapsRevokeID, body, ReadEmpty)
+}
+
+// RevokeAsync is Revoke without waiting.
+func (c MapsClient) RevokeAsync(ctx context.Context, in *GrantReqT, then func(Empty, error)) error {
+	body := takeBody()
+	*body = AppendGrantReq(*body, in)
+	return goWith(ctx, c.Caller, MapsRevokeID, body, ReadEmpty, then)
 }
 
 // ExampleServer answers the methods of Example. Nothing of a request may be kept after its

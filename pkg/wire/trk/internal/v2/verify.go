@@ -208,7 +208,8 @@ func (c *check) isArea(pos int) bool {
 	return ok &&
 		t.number(4, 1) &&
 		c.texts(&t, 6, false) &&
-		t.number(8, 16)
+		t.number(8, 16) &&
+		c.text(&t, 10, false)
 }
 
 // VerifyCounter says whether b is a whole and valid Counter.
@@ -608,6 +609,29 @@ func (c *check) isFixes(pos int) bool {
 		c.texts(&t, 12, false)
 }
 
+// VerifyGrantReq says whether b is a whole and valid GrantReq.
+func VerifyGrantReq(b []byte) bool {
+	var c check
+	pos, ok := c.root(b)
+	return ok && c.isGrantReq(pos)
+}
+
+// ReadGrantReq verifies b and returns its table, which reads from b.
+func ReadGrantReq(b []byte) (t GrantReq, err error) {
+	if !VerifyGrantReq(b) {
+		return t, badBody("GrantReq")
+	}
+	t.Init(b, flatbuffers.GetUOffsetT(b))
+	return t, nil
+}
+
+func (c *check) isGrantReq(pos int) bool {
+	t, ok := c.table(pos)
+	return ok &&
+		c.text(&t, 4, true) &&
+		c.text(&t, 6, true)
+}
+
 // VerifyHistoryAck says whether b is a whole and valid HistoryAck.
 func VerifyHistoryAck(b []byte) bool {
 	var c check
@@ -703,6 +727,30 @@ func (c *check) isLatestReq(pos int) bool {
 		c.texts(&t, 4, false)
 }
 
+// VerifyListMapsReq says whether b is a whole and valid ListMapsReq.
+func VerifyListMapsReq(b []byte) bool {
+	var c check
+	pos, ok := c.root(b)
+	return ok && c.isListMapsReq(pos)
+}
+
+// ReadListMapsReq verifies b and returns its table, which reads from b.
+func ReadListMapsReq(b []byte) (t ListMapsReq, err error) {
+	if !VerifyListMapsReq(b) {
+		return t, badBody("ListMapsReq")
+	}
+	t.Init(b, flatbuffers.GetUOffsetT(b))
+	return t, nil
+}
+
+func (c *check) isListMapsReq(pos int) bool {
+	t, ok := c.table(pos)
+	return ok &&
+		c.text(&t, 4, false) &&
+		c.text(&t, 6, false) &&
+		t.number(8, 4)
+}
+
 // VerifyListReq says whether b is a whole and valid ListReq.
 func VerifyListReq(b []byte) bool {
 	var c check
@@ -725,6 +773,185 @@ func (c *check) isListReq(pos int) bool {
 		c.text(&t, 4, false) &&
 		c.text(&t, 6, false) &&
 		t.number(8, 4)
+}
+
+// VerifyMapDetail says whether b is a whole and valid MapDetail.
+func VerifyMapDetail(b []byte) bool {
+	var c check
+	pos, ok := c.root(b)
+	return ok && c.isMapDetail(pos)
+}
+
+// ReadMapDetail verifies b and returns its table, which reads from b.
+func ReadMapDetail(b []byte) (t MapDetail, err error) {
+	if !VerifyMapDetail(b) {
+		return t, badBody("MapDetail")
+	}
+	t.Init(b, flatbuffers.GetUOffsetT(b))
+	return t, nil
+}
+
+func (c *check) isMapDetail(pos int) bool {
+	t, ok := c.table(pos)
+	if c.deep++; !ok || c.deep > maxDepth {
+		return false
+	}
+	if pos, ok := c.ref(&t, 4, false); !ok || pos != 0 && !c.isMapInfo(pos) {
+		return false
+	}
+	at6, n6, ok := c.vector(&t, 6, 4, false)
+	if !ok {
+		return false
+	}
+	for ; n6 > 0; n6-- {
+		if pos, ok := c.follow(at6); !ok || !c.isMapMember(pos) {
+			return false
+		}
+		at6 += 4
+	}
+	at8, n8, ok := c.vector(&t, 8, 4, false)
+	if !ok {
+		return false
+	}
+	for ; n8 > 0; n8-- {
+		if pos, ok := c.follow(at8); !ok || !c.isToken(pos) {
+			return false
+		}
+		at8 += 4
+	}
+	c.deep--
+	return true
+}
+
+// VerifyMapInfo says whether b is a whole and valid MapInfo.
+func VerifyMapInfo(b []byte) bool {
+	var c check
+	pos, ok := c.root(b)
+	return ok && c.isMapInfo(pos)
+}
+
+// ReadMapInfo verifies b and returns its table, which reads from b.
+func ReadMapInfo(b []byte) (t MapInfo, err error) {
+	if !VerifyMapInfo(b) {
+		return t, badBody("MapInfo")
+	}
+	t.Init(b, flatbuffers.GetUOffsetT(b))
+	return t, nil
+}
+
+func (c *check) isMapInfo(pos int) bool {
+	t, ok := c.table(pos)
+	return ok &&
+		c.text(&t, 4, false) &&
+		c.text(&t, 6, false) &&
+		t.number(8, 8) &&
+		t.number(10, 4)
+}
+
+// VerifyMapList says whether b is a whole and valid MapList.
+func VerifyMapList(b []byte) bool {
+	var c check
+	pos, ok := c.root(b)
+	return ok && c.isMapList(pos)
+}
+
+// ReadMapList verifies b and returns its table, which reads from b.
+func ReadMapList(b []byte) (t MapList, err error) {
+	if !VerifyMapList(b) {
+		return t, badBody("MapList")
+	}
+	t.Init(b, flatbuffers.GetUOffsetT(b))
+	return t, nil
+}
+
+func (c *check) isMapList(pos int) bool {
+	t, ok := c.table(pos)
+	if c.deep++; !ok || c.deep > maxDepth {
+		return false
+	}
+	at4, n4, ok := c.vector(&t, 4, 4, false)
+	if !ok {
+		return false
+	}
+	for ; n4 > 0; n4-- {
+		if pos, ok := c.follow(at4); !ok || !c.isMapInfo(pos) {
+			return false
+		}
+		at4 += 4
+	}
+	if !c.text(&t, 6, false) {
+		return false
+	}
+	c.deep--
+	return true
+}
+
+// VerifyMapMember says whether b is a whole and valid MapMember.
+func VerifyMapMember(b []byte) bool {
+	var c check
+	pos, ok := c.root(b)
+	return ok && c.isMapMember(pos)
+}
+
+// ReadMapMember verifies b and returns its table, which reads from b.
+func ReadMapMember(b []byte) (t MapMember, err error) {
+	if !VerifyMapMember(b) {
+		return t, badBody("MapMember")
+	}
+	t.Init(b, flatbuffers.GetUOffsetT(b))
+	return t, nil
+}
+
+func (c *check) isMapMember(pos int) bool {
+	t, ok := c.table(pos)
+	return ok &&
+		c.text(&t, 4, false) &&
+		c.text(&t, 6, false)
+}
+
+// VerifyMapRef says whether b is a whole and valid MapRef.
+func VerifyMapRef(b []byte) bool {
+	var c check
+	pos, ok := c.root(b)
+	return ok && c.isMapRef(pos)
+}
+
+// ReadMapRef verifies b and returns its table, which reads from b.
+func ReadMapRef(b []byte) (t MapRef, err error) {
+	if !VerifyMapRef(b) {
+		return t, badBody("MapRef")
+	}
+	t.Init(b, flatbuffers.GetUOffsetT(b))
+	return t, nil
+}
+
+func (c *check) isMapRef(pos int) bool {
+	t, ok := c.table(pos)
+	return ok &&
+		c.text(&t, 4, true)
+}
+
+// VerifyMembersReq says whether b is a whole and valid MembersReq.
+func VerifyMembersReq(b []byte) bool {
+	var c check
+	pos, ok := c.root(b)
+	return ok && c.isMembersReq(pos)
+}
+
+// ReadMembersReq verifies b and returns its table, which reads from b.
+func ReadMembersReq(b []byte) (t MembersReq, err error) {
+	if !VerifyMembersReq(b) {
+		return t, badBody("MembersReq")
+	}
+	t.Init(b, flatbuffers.GetUOffsetT(b))
+	return t, nil
+}
+
+func (c *check) isMembersReq(pos int) bool {
+	t, ok := c.table(pos)
+	return ok &&
+		c.text(&t, 4, true) &&
+		c.texts(&t, 6, false)
 }
 
 // VerifyMoveReq says whether b is a whole and valid MoveReq.
@@ -831,6 +1058,28 @@ func (c *check) isNewDevice(pos int) bool {
 		c.text(&t, 4, false) &&
 		t.number(6, 4) &&
 		c.text(&t, 8, false)
+}
+
+// VerifyNewMap says whether b is a whole and valid NewMap.
+func VerifyNewMap(b []byte) bool {
+	var c check
+	pos, ok := c.root(b)
+	return ok && c.isNewMap(pos)
+}
+
+// ReadNewMap verifies b and returns its table, which reads from b.
+func ReadNewMap(b []byte) (t NewMap, err error) {
+	if !VerifyNewMap(b) {
+		return t, badBody("NewMap")
+	}
+	t.Init(b, flatbuffers.GetUOffsetT(b))
+	return t, nil
+}
+
+func (c *check) isNewMap(pos int) bool {
+	t, ok := c.table(pos)
+	return ok &&
+		c.text(&t, 4, true)
 }
 
 // VerifyNewToken says whether b is a whole and valid NewToken.
