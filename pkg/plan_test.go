@@ -22,15 +22,16 @@ import (
 //	state       live     hub     store
 //	rules       seal     rpc     wire
 //	words       track
-//	ground      geo
+//	ground      geo     sock
 //	------------ the wire ------------
 //	far bank    client ► rpc wire seal track geo     tui ► client geo track
 //	            load ► client rpc wire geo track
 var rooms = map[string]string{
 	"geo":   "",
+	"sock":  "",
 	"track": "geo",
 
-	"rpc":        "",
+	"rpc":        "sock",
 	"rpc/rpcgen": "",
 	"seal":       "track geo",
 	"wire":       "track geo",
@@ -46,7 +47,7 @@ var rooms = map[string]string{
 
 	"gateway": "engine live hub store seal rpc wire track geo",
 	"ingest":  "engine live hub store seal wire track geo",
-	"web":     "engine live hub store seal wire track geo",
+	"web":     "engine live hub store seal wire track geo sock",
 
 	"server": "ingest gateway web engine store/sqlite store live hub seal rpc wire track geo",
 

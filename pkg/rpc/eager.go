@@ -3,13 +3,14 @@
 package rpc
 
 import (
-	"crypto/tls"
 	"io"
 	"net"
 	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"tracker/pkg/sock"
 )
 
 // eagerTime is how long a reader looks before it sleeps. To fall asleep and be woken
@@ -34,7 +35,7 @@ type eager struct {
 
 // newEager reads from nc, looking first where that is possible: plain says so.
 func newEager(nc net.Conn, reads *atomic.Uint64) (from io.Reader, plain bool) {
-	tcp := tcpOf(nc)
+	tcp := sock.TCPOf(nc)
 	if tcp == nil {
 		return nc, false
 	}
@@ -48,24 +49,6 @@ func newEager(nc net.Conn, reads *atomic.Uint64) (from io.Reader, plain bool) {
 		return true // whatever came of it: who waits is Read
 	}
 	return e, true
-}
-
-// tcpOf finds the socket below a connection: nil when something in between has to see
-// every byte, such as TLS. Other wrappers with a method NetConn have passed on by now what
-// they read ahead, which was part of the handshake.
-func tcpOf(nc net.Conn) *net.TCPConn {
-	for {
-		switch c := nc.(type) {
-		case *net.TCPConn:
-			return c
-		case *tls.Conn:
-			return nil
-		case interface{ NetConn() net.Conn }:
-			nc = c.NetConn()
-		default:
-			return nil
-		}
-	}
 }
 
 func (e *eager) Read(b []byte) (int, error) {

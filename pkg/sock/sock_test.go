@@ -1,6 +1,4 @@
-//go:build unix
-
-package rpc
+package sock
 
 import (
 	"crypto/tls"
@@ -13,7 +11,7 @@ type below struct{ net.Conn }
 
 func (b below) NetConn() net.Conn { return b.Conn }
 
-func TestEagerReaderFindsTheSocketButNotThroughTLS(t *testing.T) {
+func TestSocketIsFoundButNotThroughTLS(t *testing.T) {
 	tcp := new(net.TCPConn)
 	pipe, other := net.Pipe()
 	defer func() { _, _ = pipe.Close(), other.Close() }()
@@ -26,9 +24,13 @@ func TestEagerReaderFindsTheSocketButNotThroughTLS(t *testing.T) {
 		"tls":           {tls.Server(tcp, nil), nil},
 		"wrapped tls":   {below{tls.Server(below{tcp}, nil)}, nil},
 		"nothing of it": {below{pipe}, nil},
+		"a pipe":        {pipe, nil},
 	} {
-		if got := tcpOf(tt.nc); got != tt.want {
+		if got := TCPOf(tt.nc); got != tt.want {
 			t.Errorf("%s: got %p, want %p", name, got, tt.want)
 		}
+	}
+	if NewWriter(pipe) != nil || NewWriter(tls.Server(tcp, nil)) != nil {
+		t.Error("a writer to something that is not a socket")
 	}
 }
