@@ -86,7 +86,7 @@ func BenchmarkFanOut(b *testing.B) {
 			}
 			took := time.Since(began).Seconds()
 			b.ReportMetric(float64(st.FixesOut)/took, "deliveries/s")
-			b.ReportMetric(float64(h.web.stats.bytesOut.Load())/took/1e6, "MB/s")
+			b.ReportMetric(float64(h.web.stats.bytesDirect.Load()+h.web.stats.bytesSlow.Load())/took/1e6, "MB/s")
 		})
 	}
 }

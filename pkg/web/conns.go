@@ -1,13 +1,14 @@
 package web
 
 import (
-	"crypto/tls"
 	"io"
 	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"tracker/pkg/sock"
 )
 
 // Gate counts the connections of each address that nobody knows yet, and turns away
@@ -136,30 +137,10 @@ const (
 // overtake the answer.
 func linger(c net.Conn) {
 	_ = c.SetReadDeadline(time.Now().Add(lingerTime))
-	if tcp := tcpOf(c); tcp != nil {
+	if tcp := sock.TCPOf(c); tcp != nil {
 		_ = tcp.CloseWrite()
 	}
 	_, _ = io.Copy(io.Discard, io.LimitReader(c, lingerBytes))
-}
-
-// tcpOf finds the socket below a connection, for writev and for its options: nil when
-// something in between, such as TLS, has to see every byte. Other wrappers that have a
-// method NetConn pass writes on unchanged.
-func tcpOf(c net.Conn) *net.TCPConn {
-	for {
-		switch t := c.(type) {
-		case *net.TCPConn:
-			return t
-		case *tls.Conn:
-			return nil
-		case *conn:
-			c = t.Conn
-		case interface{ NetConn() net.Conn }:
-			c = t.NetConn()
-		default:
-			return nil
-		}
-	}
 }
 
 // connSet is every open connection of the server.

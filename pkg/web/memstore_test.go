@@ -59,8 +59,19 @@ func (m *memory) Floors(context.Context, func(store.Floor) error) error         
 func (m *memory) Latest(context.Context, func(*track.Fix) error) error             { return nil }
 func (m *memory) SaveToken(context.Context, store.Token) error                     { return nil }
 func (m *memory) DeleteToken(context.Context, uint64) error                        { return nil }
-func (m *memory) Lineage() uint64                                                  { return 0xfedcba9876543210 }
-func (m *memory) Status() store.Status                                             { return store.Status{State: store.OK} }
+func (m *memory) Maps(context.Context, func(*store.Map) error) error               { return nil }
+func (m *memory) MapMembers(context.Context, func(track.MapID, track.DeviceID) error) error {
+	return nil
+}
+func (m *memory) MapViewers(context.Context, func(track.MapID, uint64) error) error { return nil }
+func (m *memory) SaveMap(context.Context, store.Map) error                          { return nil }
+func (m *memory) DeleteMap(context.Context, track.MapID) error                      { return nil }
+func (m *memory) JoinMap(context.Context, track.MapID, []track.DeviceID) error      { return nil }
+func (m *memory) PartMap(context.Context, track.MapID, []track.DeviceID) error      { return nil }
+func (m *memory) GrantMap(context.Context, track.MapID, uint64) error               { return nil }
+func (m *memory) UngrantMap(context.Context, track.MapID, uint64) error             { return nil }
+func (m *memory) Lineage() uint64                                                   { return 0xfedcba9876543210 }
+func (m *memory) Status() store.Status                                              { return store.Status{State: store.OK} }
 func (m *memory) SaveDevices(context.Context, []store.Device, []store.Credential) error {
 	return nil
 }

@@ -24,8 +24,10 @@ type stats struct {
 	closed      atomic.Uint64
 	tooSlow     atomic.Uint64
 	silent      atomic.Uint64
-	framesOut   atomic.Uint64
-	bytesOut    atomic.Uint64
+	// Written to WebSockets at once by whoever had the frames, or by a goroutine that
+	// may wait for the client.
+	framesDirect, framesSlow atomic.Uint64
+	bytesDirect, bytesSlow   atomic.Uint64
 }
 
 func (s *stats) init() { s.set = metrics.NewSet() }
@@ -66,13 +68,16 @@ func storeCounts(s *store.Status) []count {
 
 func (s *stats) counts() []count {
 	opened, closed := s.opened.Load(), s.closed.Load()
+	frames, bytes := s.framesDirect.Load(), s.bytesDirect.Load()
 	return []count{
 		engine.Gauge("sessions", opened-min(closed, opened), "WebSockets open now"),
 		engine.Counter("sessions_opened", opened, "WebSockets opened"),
 		engine.Counter("sessions_too_slow", s.tooSlow.Load(), "WebSockets closed because they took nothing"),
 		engine.Counter("sessions_silent", s.silent.Load(), "WebSockets closed because they answered no ping"),
-		engine.Counter("frames_written", s.framesOut.Load(), "frames written to WebSockets"),
-		engine.Counter("bytes_written", s.bytesOut.Load(), "bytes written to WebSockets"),
+		engine.Counter("frames_written", frames+s.framesSlow.Load(), "frames written to WebSockets"),
+		engine.Counter("frames_written_direct", frames, "of them without a goroutine that may wait"),
+		engine.Counter("bytes_written", bytes+s.bytesSlow.Load(), "bytes written to WebSockets"),
+		engine.Counter("bytes_written_direct", bytes, "of them without a goroutine that may wait"),
 		engine.Counter("connections_refused", s.gateRefused.Load(), "connections of addresses that had too many without a token"),
 		engine.Counter("tokens_refused", s.badTokens.Load(), "requests with a token that is unknown, expired or revoked"),
 	}

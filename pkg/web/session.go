@@ -2,7 +2,6 @@ package web
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha1"
 	"encoding/base64"
 	"errors"
@@ -25,29 +24,25 @@ import (
 	"tracker/pkg/track"
 )
 
-// session is one WebSocket. Two goroutines live in it:
+// session is one WebSocket. One goroutine lives in it, the reader, which takes messages
+// apart. What they ask for, and what is written, is the matter of whoever has the pen;
+// see writer.
 //
-//	reader   takes messages apart and hands over what they ask for
-//	writer   owns the watches: carries out what the reader hands over, pulls frames
-//	         from the hub, writes
-//
-// A client that stops reading stops the writer, and nobody else: its frames are the
-// hub's to drop. A client that asks faster than it may is read more slowly.
+// A client that stops reading stops nobody else: its frames are the hub's to drop. A
+// client that asks faster than it may is read more slowly.
 type session struct {
-	w    *Web
-	c    *conn
-	who  engine.Identity
-	id   string // of the request that opened it
-	in   *frameReader
-	asks chan ask
-	wake chan struct{} // holds one: a watch has frames, or a ping is due
+	w   *Web
+	c   *conn
+	who engine.Identity
+	id  string // of the request that opened it
+	in  *frameReader
+	writer
 
-	ctx  context.Context // over when the session ends; cause is a *closing
-	stop context.CancelCauseFunc
+	cause atomic.Pointer[closing] // why it ended
+	gone  chan struct{}           // closed when it has
 
-	heard   atomic.Int64 // unix ns when the client last sent anything
-	pinged  atomic.Int64
-	pingDue atomic.Bool
+	heard  atomic.Int64 // unix ns when the client last sent anything
+	pinged atomic.Int64
 }
 
 // Why sessions end.
@@ -92,8 +87,8 @@ func (w *Web) open(c *conn, buffered net.Conn, key string, who engine.Identity, 
 	c.upgraded.Store(true)
 	c.writeTimeout = w.cfg.StreamTimeout
 	early := drain(c, buffered)
-	s := &session{w: w, c: c, who: who, id: id, asks: make(chan ask, 8), wake: make(chan struct{}, 1)}
-	s.ctx, s.stop = context.WithCancelCause(context.Background())
+	s := &session{w: w, c: c, who: who, id: id, gone: make(chan struct{})}
+	s.writer.init(c)
 	var r io.Reader = c
 	if len(early) > 0 {
 		r = io.MultiReader(bytes.NewReader(early), c)
@@ -106,12 +101,14 @@ func (w *Web) open(c *conn, buffered net.Conn, key string, who engine.Identity, 
 		_ = c.Close()
 		return
 	}
-	if tcp := tcpOf(c); tcp != nil {
+	if s.tcp != nil {
 		// What the kernel holds for a slow viewer is old when it arrives, and not
 		// counted against anybody.
-		_ = tcp.SetWriteBuffer(sendBuffer)
+		_ = s.tcp.SetWriteBuffer(sendBuffer)
 	}
-	if _, err := c.Write(upgradeReply(key, "")); err != nil {
+	_, err := c.Write(upgradeReply(key, ""))
+	_ = c.Conn.SetWriteDeadline(time.Time{})
+	if err != nil {
 		s.end(hungUp)
 	}
 	w.stats.opened.Add(1)
@@ -182,12 +179,8 @@ func upgradeReply(key, protocol string) []byte {
 func (s *session) run() {
 	defer s.w.sessions.remove(s)
 	defer s.w.stats.closed.Add(1)
-	var reader sync.WaitGroup
-	reader.Go(func() { s.guard(s.read) })
-	s.guard(newWriter(s).run)
-	// The writer has said what there was to say. Give the client a moment to answer.
-	_ = s.c.SetReadDeadline(time.Now().Add(lingerTime))
-	reader.Wait()
+	s.guard(s.read)
+	s.stays()
 	s.c.unread.Store(s.why() != hungUp)
 	_ = s.c.Close()
 }
@@ -196,29 +189,33 @@ func (s *session) run() {
 func (s *session) guard(fn func()) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.w.log.Error("panic in a session", "request", s.id, "err", p, "stack", string(debug.Stack()))
-			s.end(ourFault)
+			s.broke(p)
 		}
 	}()
 	fn()
 }
 
-// end closes the session for a reason. The first one counts.
-func (s *session) end(why *closing) {
-	s.stop(why)
-	// A writer that hangs in a write is let go; one that does not has the time to
-	// say why.
-	_ = s.c.Conn.SetWriteDeadline(time.Now().Add(lastWords))
+func (s *session) broke(p any) {
+	s.w.log.Error("panic in a session", "request", s.id, "err", p, "stack", string(debug.Stack()))
+	s.end(ourFault)
 }
 
-// why tells the reason after ctx is over.
-func (s *session) why() *closing {
-	var c *closing
-	if errors.As(context.Cause(s.ctx), &c) {
-		return c
+// end closes the session for a reason. The first one counts.
+func (s *session) end(why *closing) {
+	if !s.cause.CompareAndSwap(nil, why) {
+		return
 	}
-	return ourFault
+	close(s.gone)
+	// Whoever hangs in a write is let go.
+	_ = s.c.Conn.SetWriteDeadline(time.Now().Add(lastWords))
+	s.wake(false)
+	s.room.Broadcast()
 }
+
+func (s *session) ended() bool { return s.cause.Load() != nil }
+
+// why tells the reason after the session ended.
+func (s *session) why() *closing { return s.cause.Load() }
 
 // tick is the sweeper's visit.
 func (s *session) tick(now time.Time) {
@@ -229,20 +226,12 @@ func (s *session) tick(now time.Time) {
 	}
 	if n-s.pinged.Load() >= int64(s.w.cfg.PingEvery) {
 		s.pinged.Store(n)
-		s.pingDue.Store(true)
-		s.poke()
+		s.say(func(b []byte) []byte { return append(b, pingFrame...) })
+		s.wake(false)
 	}
 }
 
-// poke wakes the writer; it never blocks.
-func (s *session) poke() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
-
-// ask is what the reader hands to the writer.
+// ask is what the reader hands to the pen.
 type ask struct {
 	op      string
 	id      int64
@@ -271,7 +260,7 @@ func (s *session) read() {
 		now := time.Now()
 		s.heard.Store(now.UnixNano())
 		a, ok := s.understand(op, payload)
-		if !ok || s.ctx.Err() != nil {
+		if !ok || s.ended() {
 			continue
 		}
 		budget = min(budget+now.Sub(last).Seconds()*engine.AskPerSec, engine.AskBurst) - 1
@@ -279,10 +268,7 @@ func (s *session) read() {
 		if budget < 0 {
 			s.pause(time.Second / engine.AskPerSec)
 		}
-		select {
-		case s.asks <- a:
-		case <-s.ctx.Done():
-		}
+		s.ask(a)
 	}
 }
 
@@ -291,7 +277,7 @@ func (s *session) pause(d time.Duration) {
 	defer t.Stop()
 	select {
 	case <-t.C:
-	case <-s.ctx.Done():
+	case <-s.gone:
 	}
 }
 

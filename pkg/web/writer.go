@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,283 +13,570 @@ import (
 	"github.com/gobwas/ws"
 
 	"tracker/pkg/hub"
+	"tracker/pkg/sock"
 	"tracker/pkg/track"
 )
 
-// writer is the half of a session that owns its watches and its connection. All of it
-// runs on one goroutine.
+// writer is the half of a session that owns its watches and what is written. No goroutine
+// belongs to it. Whoever comes with something, a frame, an answer, a ping, takes the pen
+// and writes, as long as that takes no waiting; if somebody has the pen, that somebody
+// looks once more before laying it down.
+//
+//	worker of the hub ─┐            free
+//	reader ────────────┼─► wake ──► pen ──► visit: whatever takes no waiting
+//	sweeper ───────────┘             │        │ the line is full, or TLS; a view is to be made
+//	                                 │        ▼
+//	                                 │      labour: a goroutine, until nothing is left
+//	                                 │        │ the session has ended
+//	                                 │        ▼
+//	                                 └──────  leave: says why, and keeps the pen
+//
+// So frames are written where the hub calls, without a switch of goroutines, and a client
+// that takes nothing costs a goroutine of its own and nobody else anything.
 type writer struct {
-	*session
-	watches []*watch // in the order of their first watch
-	turn    int      // who is asked first, so that nobody starves
-	outbox  []byte   // small frames of our own, before those of the hub
-	frames  net.Buffers
-	tcp     *net.TCPConn // for writev; nil behind TLS
-	torn    bool         // a write failed: what follows would be read as its rest
+	tcp    *net.TCPConn // nil where something in between has to see every byte, such as TLS
+	direct *sock.Writer // nil like tcp
+
+	mu    sync.Mutex // guards what follows; never held while anything is written or the hub is asked
+	taken bool       // somebody has the pen
+	again bool       // something has come up since that somebody looked
+	left  bool       // the last words are said
+	asks  []ask      // to be carried out
+	said  *words     // to be written
+	room  sync.Cond  // for whoever waits until asks and said are taken, or it has left
+
+	// The pen's own.
+	watches []*watch
+	turn    int  // who was asked last, so that nobody starves
+	armed   bool // the connection has a deadline for writes
+	torn    bool // a write failed: what follows would be read as its rest
 }
 
 // watch is one subscription of a session.
 type watch struct {
 	id     int64
 	viewer *hub.Viewer
-	ready  atomic.Bool // may have frames; cleared by the writer, set by the hub
-	got    [framesATurn]*hub.Frame
+	ready  atomic.Bool // may have frames; cleared by the pen, set by the hub
+	over   error       // why the hub has no more for it
 }
 
 const (
 	framesATurn = 8         // of one watch, before the next has its turn
-	bytesATurn  = 256 << 10 // in one write, or a slow line could take a write's whole time for it
+	bytesATurn  = 256 << 10 // in one write, so that a slow line holds on to no more
+	maxAsks     = 8         // not carried out yet, before the reader waits
+	maxSaid     = 8 << 10   // bytes of our own, not written yet, before the reader waits
+	visitTurns  = 4         // of one visit: others wait for the goroutine that it is on
 )
 
-func newWriter(s *session) *writer { return &writer{session: s, tcp: tcpOf(s.c)} }
-
-// run writes until the session ends, and then says why it ended.
-func (w *writer) run() {
-	defer w.closeWatches()
-	for w.ctx.Err() == nil {
-		w.carryOut()
-		if w.pingDue.Swap(false) {
-			w.outbox = append(w.outbox, pingFrame...)
-		}
-		w.gather()
-		if len(w.outbox) == 0 && len(w.frames) == 0 {
-			w.rest()
-			continue
-		}
-		if err := w.flush(); err != nil {
-			w.torn = true
-			w.end(lineClosing(err))
-		}
-	}
-	w.sayWhy()
+func (w *writer) init(c *conn) {
+	w.tcp, w.direct = sock.TCPOf(c.Conn), sock.NewWriter(c.Conn)
+	w.room.L = &w.mu
 }
 
-// rest waits until there is something to do.
-func (w *writer) rest() {
-	select {
-	case a := <-w.asks:
-		w.do(a)
-	case <-w.wake:
-	case <-w.ctx.Done():
+// words are messages of our own, whole frames of the WebSocket. They are lent: a session
+// that has nothing to say has none.
+type words struct{ b []byte }
+
+const keptWords = 16 << 10
+
+var (
+	allWords = sync.Pool{New: func() any { return new(words) }}
+	loads    = sync.Pool{New: func() any { return new(load) }}
+)
+
+func (o *words) free() {
+	if o.b = o.b[:0]; cap(o.b) <= keptWords {
+		allWords.Put(o)
 	}
 }
 
-// carryOut does what was asked for meanwhile.
-func (w *writer) carryOut() {
-	for {
-		select {
-		case a := <-w.asks:
-			w.do(a)
-		default:
+// load is what the pen is about to write: words, and frames behind them. It is lent, too.
+type load struct {
+	own    *words
+	rest   net.Buffers // not written yet
+	store  [32][]byte  // what rest lies in, unless it is more
+	frames int
+	size   int
+	got    [framesATurn]*hub.Frame
+}
+
+func (l *load) add(b []byte) {
+	if len(l.rest) == 0 {
+		l.rest = l.store[:0]
+	}
+	l.rest = append(l.rest, b)
+	l.size += len(b)
+}
+
+func (l *load) empty() bool { return len(l.rest) == 0 }
+
+// wrote takes off what has been written.
+func (l *load) wrote(n int) {
+	l.size -= n
+	for n > 0 {
+		if n < len(l.rest[0]) {
+			l.rest[0] = l.rest[0][n:]
 			return
 		}
+		n -= len(l.rest[0])
+		l.rest = l.rest[1:]
 	}
 }
 
-func (w *writer) do(a ask) {
+// done lets go of what was written, or never will be.
+func (l *load) done() {
+	if l.own != nil {
+		l.own.free()
+	}
+	*l = load{}
+}
+
+func (l *load) free() {
+	l.done()
+	loads.Put(l)
+}
+
+// wake is called when there may be something to write. It does not wait, and whoever
+// calls it holds no lock that pulling a frame could need.
+func (s *session) wake(mayAsk bool) {
+	s.mu.Lock()
+	if s.taken {
+		s.again = true
+		s.mu.Unlock()
+		return
+	}
+	s.taken = true
+	s.mu.Unlock()
+	s.visit(mayAsk)
+}
+
+// rest lays the pen down, unless something has come up meanwhile.
+func (s *session) rest() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.again || s.said != nil || len(s.asks) > 0 {
+		s.again = false
+		return false
+	}
+	s.taken = false
+	return true
+}
+
+// visit has the pen and does what takes no waiting. For the rest it leaves the pen to a
+// goroutine.
+func (s *session) visit(mayAsk bool) {
+	defer s.catch()
+	l := loads.Get().(*load)
+	for range visitTurns {
+		if !s.prepare(l, mayAsk) {
+			break
+		}
+		if l.empty() {
+			if s.rest() {
+				l.free()
+				return
+			}
+			continue
+		}
+		if !s.writeNow(l) {
+			break
+		}
+		l.done()
+	}
+	go s.labour(l) // until nothing is left, or the session ends and the reader waits for it
+}
+
+// labour has the pen and does everything.
+func (s *session) labour(l *load) {
+	defer s.catch()
+	for {
+		s.flush(l)
+		l.done()
+		if s.ended() {
+			l.free()
+			s.leave()
+			return
+		}
+		s.carryOut()
+		s.takeWords(l)
+		s.gather(l, false)
+		if l.empty() {
+			s.disarm()
+			if s.rest() {
+				l.free()
+				return
+			}
+		}
+	}
+}
+
+// catch ends the session, and only it, on a bug of ours under whoever has the pen.
+func (s *session) catch() {
+	if p := recover(); p != nil {
+		s.torn = true // for all that is known
+		s.broke(p)
+		go s.leave() // the reader waits for it
+	}
+}
+
+// prepare fills a load, and tells whether that was all: not if the rest takes waiting.
+func (s *session) prepare(l *load, mayAsk bool) bool {
+	switch {
+	case s.ended():
+		return false
+	case mayAsk:
+		s.carryOut()
+	case s.hasAsks():
+		return false
+	}
+	if s.direct == nil {
+		return false
+	}
+	s.takeWords(l)
+	return s.gather(l, true)
+}
+
+func (s *session) hasAsks() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.asks) > 0
+}
+
+// carryOut does what was asked for.
+func (s *session) carryOut() {
+	for {
+		s.mu.Lock()
+		asks := s.asks
+		s.asks = nil
+		s.mu.Unlock()
+		if len(asks) == 0 {
+			return
+		}
+		for i := range asks {
+			s.do(&asks[i])
+		}
+		s.room.Broadcast()
+	}
+}
+
+// takeWords puts what was said into a load.
+func (s *session) takeWords(l *load) {
+	s.mu.Lock()
+	l.own, s.said = s.said, nil
+	s.mu.Unlock()
+	if l.own != nil {
+		l.add(l.own.b)
+		s.room.Broadcast()
+	}
+}
+
+// gather takes a turn of frames from each watch that may have some, in rotation. If quick
+// it stops at one that has to make a view first, and tells that it is not through.
+func (s *session) gather(l *load, quick bool) bool {
+	for range s.watches {
+		if l.size >= bytesATurn {
+			return true // the others are first next time
+		}
+		next := (s.turn + 1) % len(s.watches)
+		x := s.watches[next]
+		if x.ready.Load() && !s.pull(x, l, quick) {
+			return false
+		}
+		if s.turn = next; x.over != nil {
+			s.drop(next)
+			return true // and once more, for what that has to say
+		}
+	}
+	return true
+}
+
+// drop ends a watch that may not go on.
+func (s *session) drop(i int) {
+	x := s.watches[i]
+	x.viewer.Close()
+	s.watches, s.turn = slices.Delete(s.watches, i, i+1), 0
+	s.tellError(x.id, x.over)
+}
+
+// pull takes a turn of frames of one watch, and tells whether that could be done.
+func (s *session) pull(x *watch, l *load, quick bool) bool {
+	// Cleared before asking: a notice that comes in between is not lost.
+	x.ready.Store(false)
+	var frames []*hub.Frame
+	var err error
+	live := true
+	if quick {
+		frames, live, err = x.viewer.TryLive(l.got[:0])
+	} else {
+		frames, err = x.viewer.TryNext(l.got[:0])
+	}
+	switch {
+	case errors.Is(err, track.ErrClosed):
+		s.end(goingAway)
+		return false
+	case err != nil: // it may not be watched any more
+		x.over = err
+		return true
+	}
+	if len(frames) > 0 || !live {
+		x.ready.Store(true)
+	}
+	for _, f := range frames {
+		l.add(f.Bytes(s.w.enc))
+	}
+	l.frames += len(frames)
+	return live
+}
+
+// ask hands something to the pen, in the order in which it was asked for. The reader
+// waits while there is much of it.
+func (s *session) ask(a ask) {
+	s.mu.Lock()
+	for len(s.asks) >= maxAsks && !s.ended() {
+		s.room.Wait()
+	}
+	s.asks = append(s.asks, a)
+	s.mu.Unlock()
+	s.wake(true)
+}
+
+func (s *session) do(a *ask) {
 	if a.err == nil {
-		a.err = w.try(a)
+		a.err = s.try(a)
 	}
 	if a.err != nil {
-		w.tellError(a)
+		s.tellError(a.id, a.err)
 	}
 }
 
-func (w *writer) try(a ask) error {
+func (s *session) try(a *ask) error {
 	switch a.op {
 	case "pong":
-		w.outbox = appendControl(w.outbox, ws.OpPong, a.payload)
+		s.say(func(b []byte) []byte { return appendControl(b, ws.OpPong, a.payload) })
 	case "ping":
-		w.tell(`{"type":"pong"}`)
+		s.tell(`{"type":"pong"}`)
 	case "watch":
-		return w.watch(a)
+		return s.watch(a)
 	case "area":
-		return w.area(a)
+		return s.area(a)
 	case "unwatch":
-		return w.unwatch(a)
+		return s.unwatch(a)
 	}
 	return nil
 }
 
-func (w *writer) find(id int64) int {
-	for i, x := range w.watches {
-		if x.id == id {
-			return i
-		}
-	}
-	return -1
+func (s *session) find(id int64) int {
+	return slices.IndexFunc(s.watches, func(x *watch) bool { return x.id == id })
 }
 
-func (w *writer) watch(a ask) error {
-	if w.find(a.id) >= 0 {
+func (s *session) watch(a *ask) error {
+	if s.find(a.id) >= 0 {
 		return fmt.Errorf("watch %d is open: change it with area: %w", a.id, track.ErrExists)
 	}
-	if len(w.watches) >= w.w.cfg.MaxWatches {
-		return fmt.Errorf("%w watches: %d on one connection", errTooMany, len(w.watches))
+	if len(s.watches) >= s.w.cfg.MaxWatches {
+		return fmt.Errorf("%w watches: %d on one connection", errTooMany, len(s.watches))
 	}
 	x := &watch{id: a.id}
 	x.ready.Store(true)
-	v, err := w.w.engine.Watch(a.query, hub.Options{
+	v, err := s.w.engine.Watch(a.query, hub.Options{
 		ResumeEpoch: a.resume.epoch, ResumeSeq: a.resume.seq,
-		Notify: func() { x.ready.Store(true); w.poke() },
+		Notify: func() { x.ready.Store(true); s.wake(false) },
 	})
 	if err != nil {
 		return err
 	}
 	x.viewer = v
-	w.watches = append(w.watches, x)
-	w.tellWatching(x)
+	s.watches = append(s.watches, x)
+	s.tellWatching(x)
 	return nil
 }
 
 // area points a watch elsewhere. The frames that follow carry the new stream's number.
-func (w *writer) area(a ask) error {
-	i := w.find(a.id)
+func (s *session) area(a *ask) error {
+	i := s.find(a.id)
 	if i < 0 {
 		return fmt.Errorf("watch %d: %w", a.id, track.ErrNotFound)
 	}
-	x := w.watches[i]
+	x := s.watches[i]
 	if err := x.viewer.Retarget(a.query); err != nil {
 		return err
 	}
 	x.ready.Store(true)
-	w.tellWatching(x)
+	s.tellWatching(x)
 	return nil
 }
 
-func (w *writer) unwatch(a ask) error {
-	i := w.find(a.id)
+func (s *session) unwatch(a *ask) error {
+	i := s.find(a.id)
 	if i < 0 {
 		return fmt.Errorf("watch %d: %w", a.id, track.ErrNotFound)
 	}
-	w.watches[i].viewer.Close()
-	w.watches = append(w.watches[:i], w.watches[i+1:]...)
-	w.tell(fmt.Sprintf(`{"type":"unwatched","id":%d}`, a.id))
+	s.watches[i].viewer.Close()
+	s.watches = slices.Delete(s.watches, i, i+1)
+	s.tell(fmt.Sprintf(`{"type":"unwatched","id":%d}`, a.id))
 	return nil
 }
 
-func (w *writer) tellWatching(x *watch) {
+func (s *session) tellWatching(x *watch) {
 	stream, epoch, resumed := x.viewer.Stream()
 	more := ""
 	if resumed {
 		more = `,"resumed":true`
 	}
-	w.tell(fmt.Sprintf(`{"type":"watching","id":%d,"stream":%d,"epoch":"%016x"%s}`, x.id, stream, epoch, more))
+	s.tell(fmt.Sprintf(`{"type":"watching","id":%d,"stream":%d,"epoch":"%016x"%s}`, x.id, stream, epoch, more))
 }
 
-func (w *writer) tellError(a ask) {
-	f, message, known := explain(a.err)
+func (s *session) tellError(id int64, err error) {
+	f, message, known := explain(err)
 	if !known {
-		w.w.log.Error("watch failed", "request", w.id, "err", a.err)
+		s.w.log.Error("watch failed", "request", s.id, "err", err)
 	}
-	b := appendInt([]byte(`{"type":"error","id":`), a.id)
-	b = appendProblem(append(b, `,"error":`...), f, message, w.id)
-	w.tell(string(append(b, '}')))
+	b := appendInt([]byte(`{"type":"error","id":`), id)
+	b = appendProblem(append(b, `,"error":`...), f, message, s.id)
+	s.tell(string(append(b, '}')))
 }
 
-// tell puts a text message of our own into the outbox.
-func (w *writer) tell(text string) {
-	start := len(w.outbox)
-	w.outbox = append(w.outbox, make([]byte, headerRoom)...)
-	w.outbox = sealText(append(w.outbox, text...), start)
+// tell says a text message.
+func (s *session) tell(text string) {
+	s.say(func(b []byte) []byte { return appendText(b, text) })
 }
 
-// gather takes a turn of frames from each watch that may have some, in rotation.
-func (w *writer) gather() {
-	size := 0
-	for range w.watches {
-		w.turn = (w.turn + 1) % len(w.watches)
-		x := w.watches[w.turn]
-		if size >= bytesATurn || !x.ready.Load() {
-			continue
+// say adds a whole frame to what is to be written. It does not wake anybody.
+func (s *session) say(frame func(dst []byte) []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.said == nil {
+		s.said = allWords.Get().(*words)
+	}
+	s.said.b = frame(s.said.b)
+}
+
+func appendText(dst []byte, text string) []byte {
+	start := len(dst)
+	dst = append(append(dst, make([]byte, headerRoom)...), text...)
+	return sealText(dst, start)
+}
+
+// writeNow writes what the line takes at once, and tells whether that was all.
+func (s *session) writeNow(l *load) bool {
+	b := l.rest[0]
+	if len(l.rest) > 1 {
+		if l.size > joinRoom {
+			return false // copying it would cost more than a goroutine
 		}
-		// Cleared before asking: a notice that comes in between is not lost.
-		x.ready.Store(false)
-		frames, err := x.viewer.TryNext(x.got[:0])
-		if err != nil {
-			w.end(goingAway)
+		buf := joinBuffers.Get().(*[joinRoom]byte)
+		defer joinBuffers.Put(buf)
+		b = buf[:l.copyTo(buf[:])]
+	}
+	n, err := s.direct.TryWrite(b)
+	s.w.stats.bytesDirect.Add(uint64(n))
+	if err != nil {
+		s.tear(err, l)
+		return false
+	}
+	if n < len(b) {
+		l.wrote(n)
+		return false
+	}
+	s.w.stats.framesDirect.Add(uint64(l.frames))
+	return true
+}
+
+// tear ends a session whose line broke in the middle of a load.
+func (s *session) tear(err error, l *load) {
+	s.torn = true
+	s.end(lineClosing(err))
+	l.done()
+}
+
+// flush writes a load, however long it takes, as long as the client takes something.
+func (s *session) flush(l *load) {
+	for idle := 0; !l.empty(); {
+		var n int
+		var err error
+		if s.tcp != nil {
+			n, err = s.writev(l)
+		} else {
+			n, err = s.writeRecord(l)
+		}
+		s.w.stats.bytesSlow.Add(uint64(n))
+		if idle++; n > 0 {
+			idle = 0
+		}
+		if err != nil && !s.patient(err, idle) {
+			s.tear(err, l)
 			return
 		}
-		if len(frames) > 0 {
-			x.ready.Store(true)
-		}
-		for _, f := range frames {
-			b := f.Bytes(w.w.enc)
-			w.frames = append(w.frames, b)
-			size += len(b)
-		}
 	}
+	s.w.stats.framesSlow.Add(uint64(l.frames))
 }
 
-// flush writes the outbox and the frames gathered.
-func (w *writer) flush() error {
-	frames := len(w.frames)
-	if len(w.outbox) > 0 {
-		w.frames = append(w.frames, nil)
-		copy(w.frames[1:], w.frames)
-		w.frames[0] = w.outbox
-	}
-	var n int64
-	var err error
-	if w.tcp != nil {
-		n, err = w.writev()
-	} else {
-		n, err = w.writeJoined()
-	}
-	w.w.stats.framesOut.Add(uint64(frames))
-	w.w.stats.bytesOut.Add(uint64(n))
-	clear(w.frames)
-	w.frames, w.outbox = w.frames[:0], w.outbox[:0]
-	if cap(w.outbox) > 4096 {
-		w.outbox = nil
-	}
-	return err
+// looks is how often, within the time in which a client has to take something, the pen
+// looks whether it did. TLS cannot go on after a write that was cut short.
+const looks = 16
+
+func (s *session) patient(err error, idle int) bool {
+	return s.tcp != nil && idle < looks && errors.Is(err, os.ErrDeadlineExceeded) && !s.ended()
 }
 
 // arm gives the next write its time. Whoever ends the session shortens it, so the
 // end is looked for after the deadline is set.
-func (w *writer) arm() error {
-	err := w.c.Conn.SetWriteDeadline(time.Now().Add(w.w.cfg.StreamTimeout))
-	if err == nil && w.ctx.Err() != nil {
-		err = w.c.Conn.SetWriteDeadline(time.Now().Add(lastWords))
+func (s *session) arm() error {
+	s.armed = true
+	d := s.w.cfg.StreamTimeout
+	if s.tcp != nil {
+		d /= looks
+	}
+	err := s.c.Conn.SetWriteDeadline(time.Now().Add(d))
+	if err == nil && s.ended() {
+		err = s.c.Conn.SetWriteDeadline(time.Now().Add(lastWords))
 	}
 	return err
 }
 
-// writev hands all slices to the kernel in one call; nothing is copied on the way.
-func (w *writer) writev() (int64, error) {
-	if err := w.arm(); err != nil {
-		return 0, err
+// disarm takes the time back: nobody waits in a write any more, and what is written
+// without waiting must not find that a time is over.
+func (s *session) disarm() {
+	if s.armed {
+		s.armed = false
+		_ = s.c.Conn.SetWriteDeadline(time.Time{})
 	}
-	b := w.frames // WriteTo eats the slice header that it is given
-	return b.WriteTo(w.tcp)
 }
 
-// joinBuffers serve connections that need whole records, such as TLS.
-var joinBuffers = sync.Pool{New: func() any { return new([16 << 10]byte) }}
+// writev hands all slices to the kernel in one call; nothing is copied on the way.
+func (s *session) writev(l *load) (int, error) {
+	if err := s.arm(); err != nil {
+		return 0, err
+	}
+	n, err := l.rest.WriteTo(s.tcp)
+	return int(n), err
+}
 
-func (w *writer) writeJoined() (n int64, err error) {
-	buf := joinBuffers.Get().(*[16 << 10]byte)
+// joinBuffers are for several slices that have to go out as one.
+var joinBuffers = sync.Pool{New: func() any { return new([joinRoom]byte) }}
+
+const joinRoom = 16 << 10 // a record of TLS
+
+func (l *load) copyTo(buf []byte) (n int) {
+	for _, b := range l.rest {
+		k := copy(buf[n:], b)
+		if n += k; k < len(b) {
+			break
+		}
+	}
+	return n
+}
+
+// writeRecord writes a part of a load to a connection that needs whole records, such as
+// TLS.
+func (s *session) writeRecord(l *load) (int, error) {
+	buf := joinBuffers.Get().(*[joinRoom]byte)
 	defer joinBuffers.Put(buf)
-	have := 0
-	put := func() {
-		if err = w.arm(); err == nil {
-			_, err = w.c.Conn.Write(buf[:have])
-		}
-		n, have = n+int64(have), 0
+	if err := s.arm(); err != nil {
+		return 0, err
 	}
-	for _, b := range w.frames {
-		for len(b) > 0 && err == nil {
-			k := copy(buf[have:], b)
-			b, have = b[k:], have+k
-			if have == len(buf) {
-				put()
-			}
-		}
-	}
-	if have > 0 && err == nil {
-		put()
-	}
+	n, err := s.c.Conn.Write(buf[:l.copyTo(buf[:])])
+	l.wrote(n)
 	return n, err
 }
 
@@ -300,27 +588,51 @@ func lineClosing(err error) *closing {
 	return hungUp
 }
 
-// sayWhy sends the last words: a message for programs, a close frame for the protocol.
-func (w *writer) sayWhy() {
-	why := w.why()
-	w.w.stats.sessionEnded(why)
-	if w.torn || why == hungUp {
-		return
-	}
-	w.outbox = w.outbox[:0]
-	if why != clientLeft {
-		w.tell(`{"type":"goodbye","reason":` + string(appendString(nil, why.reason)) + `}`)
-	}
-	w.outbox = appendControl(w.outbox, ws.OpClose, ws.NewCloseFrameBody(why.code, why.reason))
-	_ = w.c.Conn.SetWriteDeadline(time.Now().Add(lastWords))
-	_, _ = w.c.Conn.Write(w.outbox) // conn.Write would give it the full time
-}
-
-func (w *writer) closeWatches() {
-	for _, x := range w.watches {
+// leave is the end of a session under whoever has the pen, which is laid down no more.
+func (s *session) leave() {
+	defer func() {
+		s.mu.Lock()
+		s.left = true
+		s.mu.Unlock()
+		s.room.Broadcast()
+	}()
+	defer func() {
+		if p := recover(); p != nil {
+			s.broke(p)
+		}
+	}()
+	s.sayWhy()
+	for _, x := range s.watches {
 		x.viewer.Close()
 	}
-	w.watches = nil
+	s.watches = nil
+	// Give the client a moment to answer.
+	_ = s.c.SetReadDeadline(time.Now().Add(lingerTime))
+}
+
+// sayWhy sends the last words: a message for programs, a close frame for the protocol.
+func (s *session) sayWhy() {
+	why := s.why()
+	s.w.stats.sessionEnded(why)
+	if s.torn || why == hungUp {
+		return
+	}
+	var b []byte
+	if why != clientLeft {
+		b = appendText(b, `{"type":"goodbye","reason":`+string(appendString(nil, why.reason))+`}`)
+	}
+	b = appendControl(b, ws.OpClose, ws.NewCloseFrameBody(why.code, why.reason))
+	_ = s.c.Conn.SetWriteDeadline(time.Now().Add(lastWords))
+	_, _ = s.c.Conn.Write(b) // conn.Write would give it the full time
+}
+
+// stays waits until the last words are said.
+func (s *session) stays() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for !s.left {
+		s.room.Wait()
+	}
 }
 
 var pingFrame = appendControl(nil, ws.OpPing, nil)
