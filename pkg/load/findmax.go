@@ -31,26 +31,17 @@ type Seeker struct {
 	// that passes.
 	Least, Most float64
 	Resolution  float64 // how far what passed and what failed may be apart, of the former; 0: 0.05
-	OnTrial     func(Attempt)
-}
-
-// Attempt is one trial of a search.
-type Attempt struct {
-	Rate        float64  `json:"rate_per_s"`
-	Passed      bool     `json:"passed"`
-	Again       bool     `json:"again,omitempty"`        // the second attempt at this rate
-	ClientBound bool     `json:"client_bound,omitempty"` // this program was at its limit
-	Reasons     []string `json:"reasons,omitempty"`      // why it did not pass
+	OnTrial     func(Trial)
 }
 
 // Found is what a search came to.
 type Found struct {
-	Passed  float64   `json:"passed_per_s"`           // the highest rate that passed; 0: none did
-	Failed  float64   `json:"failed_per_s,omitempty"` // the lowest above it that failed; 0: none did
-	Reasons []string  `json:"reasons,omitempty"`      // why that failed
-	Bound   string    `json:"lower_bound,omitempty"`  // why Passed is only a lower bound; empty: it is not
-	Trials  []Attempt `json:"trials"`                 // in order
-	Best    *Result   `json:"-"`                      // of the highest rate that passed, else of the last trial
+	Passed  float64  // the highest rate that passed; 0: none did
+	Failed  float64  // the lowest above it that failed; 0: none did
+	Reasons []string // why that failed
+	Bound   string   // why Passed is only a lower bound; empty: it is not
+	Trials  []Trial  // in order
+	Best    *Result  // of the highest rate that passed, else of the last trial
 }
 
 // String is the outcome as a line for people.
@@ -158,7 +149,7 @@ func ended(err error) error {
 
 // attempt tries a rate, a second time if it fails, and notes what that means.
 func (s *Seeker) attempt(ctx context.Context, f *Found, rate float64) (passed bool, err error) {
-	var t Attempt
+	var t Trial
 	var res *Result
 	for again := range 2 {
 		if len(f.Trials) >= trialLimit {
@@ -171,27 +162,27 @@ func (s *Seeker) attempt(ctx context.Context, f *Found, rate float64) (passed bo
 		if res.Partial || ctx.Err() != nil {
 			return false, fmt.Errorf("trial at %.0f/s: %w", rate, context.Canceled)
 		}
-		t = Attempt{Rate: rate, Again: again > 0, Reasons: s.Misses(res), ClientBound: res.Verdict.Has("W01")}
-		t.Passed = len(t.Reasons) == 0
+		t = Trial{Rate: rate, Again: again > 0, Reasons: s.Misses(res), ClientBound: res.Verdict.Has("W01")}
+		t.Good = len(t.Reasons) == 0
 		f.Trials = append(f.Trials, t)
 		if s.OnTrial != nil {
 			s.OnTrial(t)
 		}
-		if t.Passed {
+		if t.Good {
 			break
 		}
 	}
 	f.note(&t, res)
-	if !t.Passed && t.ClientBound {
+	if !t.Good && t.ClientBound {
 		f.Bound = clientWasBound
 		return false, errEnough
 	}
-	return t.Passed, nil
+	return t.Good, nil
 }
 
 // note keeps the highest rate that passed and the lowest that failed.
-func (f *Found) note(t *Attempt, res *Result) {
-	if t.Passed {
+func (f *Found) note(t *Trial, res *Result) {
+	if t.Good {
 		if f.Passed, f.Best = t.Rate, res; f.Failed > 0 && f.Failed < f.Passed {
 			f.Failed, f.Reasons = 0, nil
 		}
@@ -203,4 +194,13 @@ func (f *Found) note(t *Attempt, res *Result) {
 	if f.Passed == 0 {
 		f.Best = res
 	}
+}
+
+// Search is the outcome as a result tells it; expr is what was asked for.
+func (f *Found) Search(expr string) *Search {
+	s := &Search{Expr: expr, Best: f.Passed, Failed: f.Failed, Reasons: f.Reasons, Bound: f.Bound, Trials: f.Trials}
+	if s.Trials == nil {
+		s.Trials = []Trial{}
+	}
+	return s
 }

@@ -87,8 +87,8 @@ func TestSearchRepeatsWhatFailsOnce(t *testing.T) {
 	if f.Passed < 4750 || f.Passed > 5005 {
 		t.Errorf("two hiccups moved it to %v", f)
 	}
-	i := slices.IndexFunc(f.Trials, func(t Attempt) bool { return t.Again && t.Passed })
-	if i < 1 || f.Trials[i-1].Passed || f.Trials[i-1].Rate != f.Trials[i].Rate {
+	i := slices.IndexFunc(f.Trials, func(t Trial) bool { return t.Again && t.Good })
+	if i < 1 || f.Trials[i-1].Good || f.Trials[i-1].Rate != f.Trials[i].Rate {
 		t.Errorf("no trial was repeated: %+v", f.Trials)
 	}
 }
