@@ -286,7 +286,7 @@ func (e *Engine) checkRename(id track.DeviceID, name string) error {
 }
 
 // Revoke ends a device: its keys are gone when it returns, its history stays, its
-// name is free again.
+// name is free again, and it is on no map.
 func (e *Engine) Revoke(ctx context.Context, id track.DeviceID) error {
 	e.enrolling.Lock()
 	defer e.enrolling.Unlock()
@@ -308,6 +308,7 @@ func (e *Engine) Revoke(ctx context.Context, id track.DeviceID) error {
 	e.shun(id, now)
 	e.hub.Settle() // whoever had not seen that yet has applied what it had
 	e.forget(id)
+	e.endMember(id)
 	return nil
 }
 

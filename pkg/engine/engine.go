@@ -54,6 +54,7 @@ type Engine struct {
 	probe   track.DeviceID // the server's own device, set before the doors open
 	roots   sync.Pool      // of *seal.Root, wiped
 	scratch sync.Pool
+	maps    atlas
 
 	crossing sync.Mutex // see Crossing
 	reported struct {   // under crossing: the millisecond of the newest report, and the fixes since it began
@@ -79,7 +80,7 @@ type Engine struct {
 }
 
 // New makes an engine on a store and loads what the store remembers: devices, keys,
-// tokens, replay floors and the newest fix of each device.
+// tokens, maps, replay floors and the newest fix of each device.
 func New(ctx context.Context, cfg Config, st store.Store) (*Engine, error) {
 	if cfg.Grace == 0 {
 		cfg.Grace = 7 * 24 * time.Hour
@@ -99,7 +100,8 @@ func New(ctx context.Context, cfg Config, st store.Store) (*Engine, error) {
 	}
 	e.aliasWindow = windowOf(e.now())
 	hc := cfg.Hub
-	hc.Snapshot, hc.Stamp = e.scan, e.live.Stamp
+	e.maps.init()
+	hc.Snapshot, hc.Stamp, hc.Maps = e.scan, e.live.Stamp, e.maps.of
 	hc.Hidden = func(id track.DeviceID) bool { return id != 0 && id == e.probe }
 	e.hub = hub.New(hc)
 	if err := e.load(ctx); err != nil {
@@ -126,6 +128,9 @@ func (e *Engine) load(ctx context.Context) error {
 		return err
 	}
 	if err := e.store.Tokens(ctx, func(t *store.Token) error { e.tokens[t.Hash] = *t; return nil }); err != nil {
+		return err
+	}
+	if err := e.loadMaps(ctx); err != nil {
 		return err
 	}
 	if err := e.store.Floors(ctx, e.recallFloor); err != nil {

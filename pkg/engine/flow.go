@@ -85,6 +85,12 @@ func (e *Engine) scan(q *hub.Query, since uint64, yield func(*track.Fix) bool) {
 		e.live.All(since, show)
 	case hub.KindBox:
 		e.live.InBox(q.Box, since, show)
+	case hub.KindMap:
+		for _, id := range e.maps.membersOf(q.Map) {
+			if f, ok := e.live.Since(id, since); ok && !yield(&f) {
+				return
+			}
+		}
 	case hub.KindDevices:
 		for _, id := range q.Devices {
 			if f, ok := e.live.Since(id, since); ok && !yield(&f) {

@@ -16,13 +16,14 @@ import (
 	"tracker/pkg/track"
 )
 
-// Role is what somebody may do. Tokens are of the first two.
+// Role is what somebody may do. Tokens are of the first three.
 type Role string
 
 const (
 	RoleAdmin  Role = "admin"  // everything
 	RoleViewer Role = "viewer" // read and watch
-	RoleDevice Role = "device" // report its own fixes
+	RoleMember Role = "member" // watch the maps that were granted to it, and nothing else
+	RoleDevice Role = "device" // report its own fixes, and watch the maps that it is on
 )
 
 // Identity is who is behind a connection: the bearer of a token, or a device that
@@ -50,8 +51,8 @@ const tokenPrefix = "trk_"
 // CreateToken makes a bearer token and returns it, this once. Only its SHA-256 is
 // kept: 256 random bits need no slow hash.
 func (e *Engine) CreateToken(ctx context.Context, name string, role Role, ttl time.Duration) (Token, string, error) {
-	if role != RoleAdmin && role != RoleViewer {
-		return Token{}, "", fmt.Errorf("role %q: want admin or viewer: %w", role, track.ErrInvalid)
+	if role != RoleAdmin && role != RoleViewer && role != RoleMember {
+		return Token{}, "", fmt.Errorf("role %q: want admin, viewer or member: %w", role, track.ErrInvalid)
 	}
 	if err := checkName(name); err != nil {
 		return Token{}, "", err
@@ -158,8 +159,9 @@ func (e *Engine) RevokeToken(ctx context.Context, id string) error {
 		return fmt.Errorf("revoke token %s: %w", id, err)
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	delete(e.tokens, hash)
+	e.mu.Unlock()
+	e.endViewer(binary.BigEndian.Uint64(hash[:]))
 	return nil
 }
 

@@ -10,8 +10,8 @@
 //
 // Two kinds of things live here, with two promises. Fixes arrive by the hundred
 // thousand a second: Append takes them without waiting and a crash may cost what
-// arrived since the last commit. The registry (devices, credentials, tokens)
-// changes when a person does something: its methods return when the change is on
+// arrived since the last commit. The registry (devices, credentials, tokens,
+// maps) changes when a person does something: its methods return when the change is on
 // disk, and all of a call happens or none of it.
 //
 // What replay protection has to know after a restart is not written apart from the
@@ -85,8 +85,8 @@ type Store interface {
 	RenameDevice(ctx context.Context, id track.DeviceID, name string) error
 
 	// RevokeDevice marks a device as revoked at that time and ends its credentials
-	// then. Its history stays, its name is free again. Revoking twice keeps the first
-	// time.
+	// then. Its history stays, its name is free again, and it is on no map any more.
+	// Revoking twice keeps the first time.
 	RevokeDevice(ctx context.Context, id track.DeviceID, at time.Time) error
 
 	// RotateCredential adds next to next.Device and lets its other credentials expire
@@ -104,7 +104,29 @@ type Store interface {
 	// SaveToken adds a token or replaces the one with its ID.
 	SaveToken(ctx context.Context, t Token) error
 	Tokens(ctx context.Context, yield func(*Token) error) error
+	// DeleteToken deletes a token, and takes it off all maps.
 	DeleteToken(ctx context.Context, id uint64) error
+
+	// SaveMap adds an empty map. ErrExists if its name or id is taken.
+	SaveMap(ctx context.Context, m Map) error
+	// DeleteMap deletes a map with its members and viewers. ErrNotFound if there is none.
+	DeleteMap(ctx context.Context, id track.MapID) error
+	// JoinMap puts devices on a map, and PartMap takes them off it, all of them or none.
+	// Those that are there, or are not, stay so. ErrNotFound if there is no such map, or
+	// a device that joins does not exist or is revoked.
+	JoinMap(ctx context.Context, id track.MapID, devices []track.DeviceID) error
+	PartMap(ctx context.Context, id track.MapID, devices []track.DeviceID) error
+	// GrantMap lets a token see a map, twice as well as once. ErrNotFound if either does
+	// not exist. UngrantMap ends that: ErrNotFound if the token could not see it.
+	GrantMap(ctx context.Context, id track.MapID, token uint64) error
+	UngrantMap(ctx context.Context, id track.MapID, token uint64) error
+
+	// Maps, MapMembers and MapViewers walk all there are: maps in no particular order,
+	// members and viewers each map's together, ascending. The value is only good during
+	// the call.
+	Maps(ctx context.Context, yield func(*Map) error) error
+	MapMembers(ctx context.Context, yield func(track.MapID, track.DeviceID) error) error
+	MapViewers(ctx context.Context, yield func(id track.MapID, token uint64) error) error
 
 	// Lineage is the epoch of the database: random, made with the database, and new
 	// after a restore.
@@ -154,6 +176,13 @@ type Token struct {
 	Hash    [32]byte
 	Created time.Time
 	Expires time.Time // zero: never
+}
+
+// Map is a set of devices that are seen together.
+type Map struct {
+	ID      track.MapID
+	Name    string // unique
+	Created time.Time
 }
 
 // Floor is how far an epoch of a credential has come.

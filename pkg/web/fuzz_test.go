@@ -20,13 +20,15 @@ func FuzzRoute(f *testing.F) {
 		if r == nil {
 			return
 		}
-		if len(allowed) > 0 || strings.Contains(r.path, "{") == (variable == "") {
+		if len(allowed) > 0 || strings.Contains(r.path, "{") == (variable[0] == "") || (strings.Count(r.path, "{") > 1) == (variable[1] == "") {
 			t.Fatalf("%s %s: got route %s with %q", method, path, r.path, variable)
 		}
 		// The path that the route and the variable stand for leads to the same place.
 		again := r.path
-		if i := strings.IndexByte(r.path, '{'); i >= 0 {
-			again = r.path[:i] + url.PathEscape(variable) + r.path[strings.IndexByte(r.path, '}')+1:]
+		for _, v := range variable {
+			if i := strings.IndexByte(again, '{'); i >= 0 {
+				again = again[:i] + strings.ReplaceAll(url.PathEscape(v), "{", "%7B") + again[strings.IndexByte(again, '}')+1:]
+			}
 		}
 		if back, v, _ := match(method, again); back != r || v != variable {
 			t.Fatalf("%q became %q", path, again)
@@ -46,6 +48,7 @@ func FuzzRoute(f *testing.F) {
 func FuzzRequestOfASession(f *testing.F) {
 	for _, s := range []string{
 		`{"op":"watch","id":1,"all":true}`, `{"op":"watch","id":1,"devices":["a"]}`, `{"op":"area","id":-1,"bbox":[1,2,3,4]}`,
+		`{"op":"watch","id":1,"map":"harbour"}`,
 		`{"op":"watch","id":1,"bbox":[0,170,1,-170],"epoch":"0123456789abcdef","seq":5}`, `{"op":"unwatch","id":9}`, `{"op":"ping"}`,
 	} {
 		f.Add([]byte(s))
@@ -54,7 +57,7 @@ func FuzzRequestOfASession(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	s := &session{w: New(Config{}, e)}
+	s := &session{w: New(Config{}, e), who: engine.Identity{Role: engine.RoleViewer}}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		a, err := s.parse(b)
 		if err != nil {
@@ -64,7 +67,7 @@ func FuzzRequestOfASession(f *testing.F) {
 			return
 		}
 		if a.op == "watch" || a.op == "area" {
-			if q := a.query; q.Kind != hub.KindAll && q.Kind != hub.KindBox && q.Kind != hub.KindDevices {
+			if q := a.query; q.Kind != hub.KindAll && q.Kind != hub.KindBox && q.Kind != hub.KindDevices && q.Kind != hub.KindMap {
 				t.Fatalf("%q: got %+v", b, q)
 			}
 		}

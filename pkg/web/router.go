@@ -26,7 +26,8 @@ type access uint8
 
 const (
 	everybody access = iota
-	viewers          // any token
+	members          // any token: each is shown what is theirs
+	viewers          // any token but that of a member
 	admins
 	scrapers // as Config.OpenMetrics says
 )
@@ -63,7 +64,16 @@ var routes = []route{
 	{"GET", "/v1/tokens", admins, nil, (*Web).listTokens},
 	{"POST", "/v1/tokens", admins, nil, (*Web).createToken},
 	{"DELETE", "/v1/tokens/{id}", admins, nil, (*Web).revokeToken},
-	{"GET", "/v1/stream", viewers, nil, (*Web).stream},
+	{"GET", "/v1/maps", members, []string{"q", "limit", "after"}, (*Web).listMaps},
+	{"POST", "/v1/maps", admins, nil, (*Web).createMap},
+	{"GET", "/v1/maps/{map}", members, nil, (*Web).showMap},
+	{"DELETE", "/v1/maps/{map}", admins, nil, (*Web).deleteMap},
+	{"POST", "/v1/maps/{map}/devices:batch", admins, nil, (*Web).changeMembers},
+	{"PUT", "/v1/maps/{map}/devices/{device}", admins, nil, (*Web).joinMap},
+	{"DELETE", "/v1/maps/{map}/devices/{device}", admins, nil, (*Web).partMap},
+	{"PUT", "/v1/maps/{map}/viewers/{token}", admins, nil, (*Web).grantMap},
+	{"DELETE", "/v1/maps/{map}/viewers/{token}", admins, nil, (*Web).ungrantMap},
+	{"GET", "/v1/stream", members, nil, (*Web).stream},
 	{"GET", "/v1/rpc", everybody, nil, (*Web).rpc},
 }
 
@@ -71,7 +81,7 @@ const batchPath = "/v1/devices:batch"
 
 // match finds the route of a request. With a path that exists and a method that does
 // not, it returns the methods that do.
-func match(method, path string) (r *route, variable string, allowed []string) {
+func match(method, path string) (r *route, variable [2]string, allowed []string) {
 	for i := range routes {
 		v, ok := fits(routes[i].path, path)
 		if !ok {
@@ -82,25 +92,26 @@ func match(method, path string) (r *route, variable string, allowed []string) {
 		}
 		allowed = append(allowed, routes[i].method)
 	}
-	return nil, "", allowed
+	return nil, variable, allowed
 }
 
-// fits compares a path, still escaped, with a pattern of at most one variable.
-func fits(pattern, path string) (variable string, ok bool) {
-	for {
+// fits compares a path, still escaped, with a pattern of at most two variables.
+func fits(pattern, path string) (variable [2]string, ok bool) {
+	for n := 0; ; {
 		p, patternRest, patternMore := strings.Cut(pattern, "/")
 		s, pathRest, pathMore := strings.Cut(path, "/")
 		if patternMore != pathMore {
-			return "", false
+			return variable, false
 		}
 		if strings.HasPrefix(p, "{") {
 			v, err := url.PathUnescape(s)
 			if err != nil || v == "" {
-				return "", false
+				return variable, false
 			}
-			variable = v
+			variable[n] = v
+			n++
 		} else if p != s {
-			return "", false
+			return variable, false
 		}
 		if !patternMore {
 			return variable, true
@@ -116,6 +127,7 @@ type request struct {
 	id       string
 	who      engine.Identity
 	variable string // what stood for {…} in the path
+	second   string // and for the second {…}
 	query    url.Values
 }
 
@@ -141,7 +153,7 @@ func (w *Web) handle(ctx *fasthttp.RequestCtx) {
 		w.fail(rq, w.noRoute(rq, allowed))
 		return
 	}
-	name, rq.variable = r.path, variable
+	name, rq.variable, rq.second = r.path, variable[0], variable[1]
 	err := w.admit(rq, r)
 	if err == nil {
 		rq.query, err = parseQuery(ctx.URI().QueryString(), r.params)
@@ -174,7 +186,7 @@ func (w *Web) admit(rq *request, r *route) error {
 	if c, ok := rq.http.Conn().(*conn); ok {
 		c.admit()
 	}
-	if r.who == admins && who.Role != engine.RoleAdmin {
+	if r.who == admins && who.Role != engine.RoleAdmin || r.who != members && who.Role == engine.RoleMember {
 		return fmt.Errorf("the token %q is that of a %s: %w", who.Name, who.Role, track.ErrDenied)
 	}
 	rq.who = who
@@ -215,7 +227,7 @@ func (w *Web) admitBody(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 		return none
 	}
 	allow := fasthttp.RequestConfig{MaxRequestBodySize: maxBody, ReadTimeout: 6 * w.cfg.HeaderTimeout}
-	if who.Role == engine.RoleAdmin && string(h.RequestURI()) == batchPath {
+	if who.Role == engine.RoleAdmin && isBatch(string(h.RequestURI())) {
 		allow.MaxRequestBodySize = maxBatchBody
 	}
 	return allow

@@ -309,6 +309,7 @@ type message struct {
 	All     bool       `json:"all"`
 	Devices []string   `json:"devices"`
 	BBox    *[]float64 `json:"bbox"`
+	Map     string     `json:"map"`
 	Epoch   string     `json:"epoch"`
 	Seq     uint64     `json:"seq"`
 }
@@ -337,19 +338,27 @@ func parseResume(m *message) (resumption, error) {
 	return resumption{epoch: epoch, seq: m.Seq}, err
 }
 
-// query reads what is to be watched: exactly one of all, devices and bbox.
+// query reads what is to be watched, and asks whether the client may.
 func (s *session) query(m *message) (hub.Query, error) {
+	q, err := s.areaOf(m)
+	return s.w.allowed(&s.who, q, err)
+}
+
+// areaOf reads exactly one of all, devices, bbox and map.
+func (s *session) areaOf(m *message) (hub.Query, error) {
 	ways := 0
-	for _, given := range []bool{m.All, m.Devices != nil, m.BBox != nil} {
+	for _, given := range []bool{m.All, m.Devices != nil, m.BBox != nil, m.Map != ""} {
 		if given {
 			ways++
 		}
 	}
 	switch {
 	case ways != 1:
-		return hub.Query{}, fmt.Errorf("want one of all, devices and bbox: %w", track.ErrInvalid)
+		return hub.Query{}, fmt.Errorf("want one of all, devices, bbox and map: %w", track.ErrInvalid)
 	case m.All:
 		return hub.All(), nil
+	case m.Map != "":
+		return s.w.engine.MapQuery(&s.who, m.Map)
 	case m.BBox != nil:
 		b := *m.BBox
 		if len(b) != 4 {

@@ -19,9 +19,6 @@ import (
 	"tracker/pkg/track"
 )
 
-// schemaVersion is in the header of every file (PRAGMA user_version).
-const schemaVersion = 1
-
 // readersKept is how many idle reading connections a file keeps.
 const readersKept = 4
 
@@ -66,7 +63,13 @@ const (
 type layout struct {
 	schema string
 	page   int
+	// upgrades[i] makes a file of version i+1 one of version i+2; schema is what a file
+	// looks like after all of them. The version is in the header of every file (PRAGMA
+	// user_version).
+	upgrades []string
 }
+
+func (l *layout) version() int { return 1 + len(l.upgrades) }
 
 // openFile opens or makes a database.
 func openFile(path string, l layout, busy time.Duration, m mode) (*file, error) {
@@ -81,11 +84,12 @@ func openFile(path string, l layout, busy time.Duration, m mode) (*file, error) 
 	}
 	var err error
 	if m == reading {
-		err = f.read(func(c *conn) error { return checkVersion(c, path, nil) })
-	} else {
-		err = f.update(func(c *conn) error {
-			return checkVersion(c, path, func() error { return c.script(l.schema) })
+		err = f.read(func(c *conn) error {
+			_, err := l.check(c, path)
+			return err
 		})
+	} else {
+		err = f.update(func(c *conn) error { return l.bring(c, path) })
 	}
 	if err != nil {
 		f.close()
@@ -134,23 +138,34 @@ func (f *file) open(m mode) (err error) {
 	return nil
 }
 
-// checkVersion refuses what a newer program wrote, and calls create for a new file.
-func checkVersion(c *conn, path string, create func() error) error {
-	var version int
+// check refuses what a newer program wrote.
+func (l *layout) check(c *conn, path string) (version int, err error) {
 	if err := c.row(&version)("PRAGMA user_version"); err != nil {
+		return 0, err
+	}
+	if version > l.version() {
+		return 0, fmt.Errorf("%q was written by a newer version of this program (schema %d, this one knows %d): run that version, or use another data directory: %w",
+			path, version, l.version(), track.ErrInvalid)
+	}
+	return version, nil
+}
+
+// bring makes a new file, or one of an older program, look like the layout.
+func (l *layout) bring(c *conn, path string) error {
+	version, err := l.check(c, path)
+	if err != nil || version == l.version() {
 		return err
 	}
-	switch {
-	case version > schemaVersion:
-		return fmt.Errorf("%q was written by a newer version of this program (schema %d, this one knows %d): run that version, or use another data directory: %w",
-			path, version, schemaVersion, track.ErrInvalid)
-	case version == 0 && create != nil:
-		if err := create(); err != nil {
+	scripts := []string{l.schema}
+	if version > 0 {
+		scripts = l.upgrades[version-1:]
+	}
+	for _, script := range scripts {
+		if err := c.script(script); err != nil {
 			return err
 		}
-		return c.script(fmt.Sprintf("PRAGMA user_version = %d", schemaVersion))
 	}
-	return nil
+	return c.script(fmt.Sprintf("PRAGMA user_version = %d", l.version()))
 }
 
 // update runs fn in one transaction: all of it is on disk when update returns nil,

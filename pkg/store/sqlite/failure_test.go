@@ -495,3 +495,40 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		})
 	}
 }
+
+// TestUpgradeFromTheFirstSchema opens what the program wrote before there were maps.
+func TestUpgradeFromTheFirstSchema(t *testing.T) {
+	dir := t.TempDir()
+	db, err := Open(Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	if err := db.SaveDevices(ctx, []store.Device{{ID: 1, Name: "van"}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	edit(t, filepath.Join(dir, "track.db"), "DROP TABLE map; DROP TABLE map_member; DROP TABLE map_viewer; PRAGMA user_version = 1")
+	for round := range 2 {
+		if db, err = Open(Config{Dir: dir}); err != nil {
+			t.Fatal(err)
+		}
+		if round == 0 {
+			if err := errors.Join(db.SaveMap(ctx, store.Map{ID: 5, Name: "harbour"}), db.JoinMap(ctx, 5, []track.DeviceID{1})); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var got []string
+		err := errors.Join(
+			db.Devices(ctx, func(d *store.Device) error { got = append(got, d.Name); return nil }),
+			db.MapMembers(ctx, func(m track.MapID, d track.DeviceID) error { got = append(got, fmt.Sprint(m, d)); return nil }))
+		if want := []string{"van", "0000000000000005 000000000001"}; err != nil || !slices.Equal(got, want) {
+			t.Errorf("round %d: got %q, %v, want %q", round, got, err, want)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

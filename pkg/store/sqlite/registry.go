@@ -203,6 +203,9 @@ func (d *DB) RevokeDevice(ctx context.Context, id track.DeviceID, at time.Time) 
 		if err := found(n, err, "device", id); err != nil {
 			return err
 		}
+		if err := c.exec("DELETE FROM map_member WHERE device = ?", int64(id)); err != nil {
+			return err
+		}
 		return expire(c, id, at)
 	})
 }
@@ -312,7 +315,10 @@ func (d *DB) Tokens(ctx context.Context, yield func(*store.Token) error) error {
 func (d *DB) DeleteToken(ctx context.Context, id uint64) error {
 	return d.change(ctx, func(c *conn) error {
 		n, err := c.change("DELETE FROM token WHERE id = ?", int64(id))
-		return found(n, err, "token", hexID(id))
+		if err := found(n, err, "token", hexID(id)); err != nil {
+			return err
+		}
+		return c.exec("DELETE FROM map_viewer WHERE token = ?", int64(id))
 	})
 }
 

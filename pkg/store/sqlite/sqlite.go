@@ -139,7 +139,7 @@ type DB struct {
 
 var _ store.Store = (*DB)(nil)
 
-var trackLayout = layout{page: 4096, schema: registrySchema + stateSchema + `
+var trackLayout = layout{page: 4096, schema: registrySchema + mapSchema + stateSchema + `
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE day (
 	date   INTEGER PRIMARY KEY, -- days since 1970
@@ -147,7 +147,7 @@ CREATE TABLE day (
 	sealed INTEGER NOT NULL,
 	holds  BLOB NOT NULL        -- on which days its fixes were made
 );
-`}
+`, upgrades: []string{mapSchema}}
 
 // damaged counts fixes that could not be read back: of a tail record, by its sequence
 // number, or of a block. It counts each only once, however often it is read.

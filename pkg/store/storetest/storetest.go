@@ -49,6 +49,8 @@ func Run(t *testing.T, open Open) {
 		{"a batch of devices is all or nothing", testDevicesAtomic},
 		{"credentials", testCredentials},
 		{"tokens", testTokens},
+		{"maps", testMaps},
+		{"maps lose devices and tokens that end", testMapsLose},
 		{"lineage and status", testStatus},
 		{"a closed store says so", testClosed},
 	} {
@@ -899,6 +901,11 @@ func testClosed(t *testing.T, r *rig) {
 		"devices": s.Devices(ctx, func(*store.Device) error { return nil }),
 		"save":    s.SaveDevices(ctx, []store.Device{{ID: 1, Name: "x"}}, nil),
 		"token":   s.SaveToken(ctx, store.Token{ID: 1}),
+		"map":     s.SaveMap(ctx, store.Map{ID: 1, Name: "x"}),
+		"maps":    s.Maps(ctx, func(*store.Map) error { return nil }),
+		"members": s.MapMembers(ctx, func(track.MapID, track.DeviceID) error { return nil }),
+		"viewers": s.MapViewers(ctx, func(track.MapID, uint64) error { return nil }),
+		"join":    s.JoinMap(ctx, 1, []track.DeviceID{1}),
 		"flush":   s.Flush(ctx),
 		"compact": s.Compact(ctx),
 	} {
