@@ -352,12 +352,14 @@ func TestEveryRoleCallsWhatItsScopeAllows(t *testing.T) {
 	h := newHouse(t, nil)
 	van := h.enroll("van")[0]
 	for role, hello := range map[engine.Role]rpc.Hello{
-		engine.RoleAdmin: bearer(h.admin), engine.RoleViewer: bearer(h.viewer), engine.RoleDevice: proof(&van, time.Now()),
+		engine.RoleAdmin: bearer(h.admin), engine.RoleViewer: bearer(h.viewer), engine.RoleMember: bearer(h.token("skipper", engine.RoleMember)),
+		engine.RoleDevice: proof(&van, time.Now()),
 	} {
 		c := h.dial(hello)
 		for _, m := range trk.Methods() {
 			want := map[string][]engine.Role{
-				"any":    {engine.RoleAdmin, engine.RoleViewer, engine.RoleDevice},
+				"any":    {engine.RoleAdmin, engine.RoleViewer, engine.RoleMember, engine.RoleDevice},
+				"member": {engine.RoleAdmin, engine.RoleViewer, engine.RoleMember, engine.RoleDevice},
 				"viewer": {engine.RoleAdmin, engine.RoleViewer},
 				"admin":  {engine.RoleAdmin},
 				"device": {engine.RoleAdmin, engine.RoleDevice},

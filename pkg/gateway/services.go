@@ -18,6 +18,7 @@ func (g *Gateway) register() {
 	trk.RegisterTokens(g.rpc, tokens{g}, guard)
 	trk.RegisterPublish(g.rpc, publish{g}, guard)
 	trk.RegisterStatus(g.rpc, status{g}, guard)
+	trk.RegisterMaps(g.rpc, mapService{g}, guard)
 	if !g.cfg.NoExample {
 		trk.RegisterExample(g.rpc, example{g}, guard)
 	}
@@ -32,8 +33,8 @@ func (g sessionService) Info(r *rpc.Request, _ trk.Empty, out []byte) ([]byte, e
 	return g.appendInfo(out, sessionOf(r)), nil
 }
 
-// Refresh swaps the identity of the connection. What is under way goes on: a watch was
-// allowed when it began, and everybody with a token may watch.
+// Refresh swaps the identity of the connection. What is under way goes on, but for
+// watches that the new one may not have.
 func (g sessionService) Refresh(r *rpc.Request, in trk.RefreshReq, out []byte) ([]byte, error) {
 	who, err := g.bearer(string(in.Token()))
 	if err != nil {
@@ -41,7 +42,7 @@ func (g sessionService) Refresh(r *rpc.Request, in trk.RefreshReq, out []byte) (
 		return nil, err
 	}
 	s := sessionOf(r)
-	s.who.Store(&who)
+	s.become(&who)
 	return g.appendInfo(out, s), nil
 }
 

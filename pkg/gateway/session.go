@@ -93,7 +93,9 @@ func mayCall(role engine.Role, scope string) bool {
 	switch scope {
 	case "any":
 		return true
-	case "viewer", "member":
+	case "member": // each of them what is theirs: that is the handler's to see to
+		return role == engine.RoleMember || role == engine.RoleDevice || role == engine.RoleViewer || role == engine.RoleAdmin
+	case "viewer":
 		return role == engine.RoleViewer || role == engine.RoleAdmin
 	case "admin":
 		return role == engine.RoleAdmin

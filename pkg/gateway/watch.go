@@ -21,7 +21,7 @@ var _ trk.WatchServer = watch{}
 // not take stays the hub's to conflate, and costs nothing here.
 func (g watch) Open(r *rpc.Request, in trk.WatchReq, p trk.WatchOpenPublisher) error {
 	var area trk.Area
-	q, err := g.query(in.Area(&area))
+	q, err := g.query(identityOf(r), in.Area(&area))
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func (g watch) pump(r *rpc.Request, p trk.WatchOpenPublisher, viewer *hub.Viewer
 // Move points a watch at another area, in place.
 func (g watch) Move(r *rpc.Request, in trk.MoveReq, out []byte) ([]byte, error) {
 	var area trk.Area
-	q, err := g.query(in.Area(&area))
+	q, err := g.query(identityOf(r), in.Area(&area))
 	if err != nil {
 		return nil, err
 	}
@@ -97,6 +97,7 @@ func (g watch) Move(r *rpc.Request, in trk.MoveReq, out []byte) ([]byte, error) 
 	if err := viewer.Retarget(q); err != nil {
 		return nil, err
 	}
+	g.engine.Entrust(viewer, s.who.Load())
 	return trk.AppendWatchAck(out, watchAck(in.Watch(), viewer)), nil
 }
 
@@ -105,19 +106,29 @@ func watchAck(number uint32, viewer *hub.Viewer) *trk.WatchAckT {
 	return &trk.WatchAckT{Watch: number, Stream: stream, Epoch: hex64(epoch), Resumed: resumed}
 }
 
-// query reads what is to be watched: exactly one of all, devices and box.
-func (g watch) query(in *trk.Area) (hub.Query, error) {
+// query reads what somebody wants to watch: exactly one of all, devices, box and map.
+func (g watch) query(who *engine.Identity, in *trk.Area) (hub.Query, error) {
+	q, err := g.areaOf(who, in)
+	if err != nil || q.Kind == hub.KindMap {
+		return q, err
+	}
+	return q, g.engine.MayWatch(who, &q)
+}
+
+func (g watch) areaOf(who *engine.Identity, in *trk.Area) (hub.Query, error) {
 	var b trk.Box
-	hasBox, n := in.Box(&b) != nil, in.DevicesLength()
+	hasBox, n, shared := in.Box(&b) != nil, in.DevicesLength(), in.MapRef()
 	ways := 0
-	for _, given := range []bool{in.All(), n > 0, hasBox} {
+	for _, given := range []bool{in.All(), n > 0, hasBox, len(shared) > 0} {
 		if given {
 			ways++
 		}
 	}
 	switch {
 	case ways != 1:
-		return hub.Query{}, fmt.Errorf("want one of all, devices and box: %w", track.ErrInvalid)
+		return hub.Query{}, fmt.Errorf("want one of all, devices, box and map: %w", track.ErrInvalid)
+	case len(shared) > 0:
+		return g.engine.MapQuery(who, string(shared))
 	case in.All():
 		return hub.All(), nil
 	case hasBox:
@@ -199,6 +210,7 @@ func (s *session) openWatch(q hub.Query, o hub.Options) (uint32, *hub.Viewer, er
 		s.watches = map[uint32]*hub.Viewer{}
 	}
 	s.watches[s.last] = viewer
+	s.g.engine.Entrust(viewer, s.who.Load()) // who may have been refreshed since query
 	return s.last, viewer, nil
 }
 

@@ -106,7 +106,7 @@ func (c *Config) setDefaults() {
 const (
 	maxHeader    = 16 << 10 // request line and headers
 	maxBody      = 64 << 10
-	maxBatchBody = 4 << 20 // of /v1/devices:batch, for admins
+	maxBatchBody = 4 << 20 // of /v1/devices:batch and the like, for admins
 )
 
 // Web is the door.
