@@ -1,0 +1,123 @@
+// Package report turns a result into what people and other programs read: a page with
+// drawings, Markdown, CSV, the Go benchmark format, a Prometheus text file, JUnit; and
+// it compares results.
+//
+//	load.Result ──► File ──► view ──► drawings, tables ──► HTML, SVG, Markdown
+//	 (or a file)      │
+//	                  ├──► csv, bench, prom, junit
+//	                  └──► Compare, two sets of files ──► text, Markdown, CSV, JSON
+//
+// A report that is drawn at once and one that is drawn later from the JSON are the
+// same, since both begin from the JSON. A result may come from anybody: it is bounded
+// and checked when it is read, and everything in it is escaped where it is written.
+package report
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"tracker/pkg/load"
+)
+
+// Context is what a report says beyond the result.
+type Context struct {
+	Version string // of the program that draws
+}
+
+func (c Context) version() string {
+	if c.Version == "" {
+		return "dev"
+	}
+	return c.Version
+}
+
+// writers make each kind of report from results.
+var writers = map[string]func(io.Writer, []*File, Context) error{
+	"html":  HTML,
+	"md":    Markdown,
+	"csv":   CSV,
+	"bench": Bench,
+	"prom":  Prom,
+	"junit": JUnit,
+}
+
+// Kinds are what Write can write.
+func Kinds() []string { return sorted(writers) }
+
+// ErrKind says that there is no such kind of report.
+var ErrKind = errors.New("no such kind of report")
+
+// Write writes a report of a result to a file, or to standard output for "-".
+func Write(kind, path string, r *load.Result, c Context) error {
+	f, err := of(r)
+	if err != nil {
+		return err
+	}
+	return WriteAll(kind, path, []*File{f}, c)
+}
+
+// WriteAll writes one report of several results.
+func WriteAll(kind, path string, files []*File, c Context) error {
+	write, ok := writers[kind]
+	if !ok {
+		return fmt.Errorf("%w as %q: want %s", ErrKind, kind, strings.Join(Kinds(), ", "))
+	}
+	var b bytes.Buffer
+	if err := write(&b, files, c); err != nil {
+		return err
+	}
+	if path == "-" {
+		_, err := os.Stdout.Write(b.Bytes())
+		return err
+	}
+	return replace(path, b.Bytes())
+}
+
+// replace writes a file in one step, so that whoever reads it meanwhile, as the
+// collector of Prometheus does, has the old or the new one and never a part.
+func replace(path string, b []byte) error {
+	if i, err := os.Stat(path); err == nil && !i.Mode().IsRegular() {
+		return os.WriteFile(path, b, 0o644) // a pipe or a terminal cannot be replaced
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	err = errors.Join(err, f.Chmod(0o644), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
+}
+
+// SVG writes every drawing of a result as a file of its own into a directory, and
+// tells their names.
+func SVG(dir string, f *File) ([]string, error) {
+	v, err := look(f.Result)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, d := range charts(v) {
+		path := filepath.Join(dir, d.id+".svg")
+		if err := replace(path, []byte(d.alone())); err != nil {
+			return names, err
+		}
+		names = append(names, path)
+	}
+	slices.Sort(names)
+	return names, nil
+}

@@ -1,0 +1,136 @@
+package report
+
+import (
+	"slices"
+
+	"tracker/pkg/load"
+)
+
+// view is a result made ready to be drawn: histograms unpacked, and intervals put
+// together until they are few enough to be seen apart.
+type view struct {
+	*load.Result
+	hists map[string]hist // by latency
+	slots []slot
+	every int // intervals in a slot
+}
+
+// slot is a stretch of time that is drawn as one.
+type slot struct {
+	from, to            float64 // seconds
+	offered, sent       int64
+	received, lost      int64
+	clientCPU           float64 // cores
+	serverCPU           float64
+	hasClient, hasServe bool
+	lagP99, lagMax      int64
+	hasLag              bool
+	hist                hist
+	marks               []string
+}
+
+const maxSlots = 180
+
+func (s *slot) long() float64 { return s.to - s.from }
+
+// rate is a count of the slot, a second.
+func (s *slot) rate(n int64) float64 { return float64(n) / s.long() }
+
+func look(r *load.Result) (*view, error) {
+	v := &view{Result: r, hists: map[string]hist{}}
+	for k, l := range r.Latency {
+		h, err := parseHist(l.HDR)
+		if err != nil {
+			return nil, err
+		}
+		v.hists[k] = h
+	}
+	v.every = max(1, (len(r.Intervals)+maxSlots-1)/maxSlots)
+	for some := range slices.Chunk(r.Intervals, v.every) {
+		s, err := slotOf(some)
+		if err != nil {
+			return nil, err
+		}
+		v.slots = append(v.slots, s)
+	}
+	return v, nil
+}
+
+// slotOf puts intervals together: counts are added, cores averaged over time. Of the
+// lag's percentiles the worst stands for all, since they cannot be put together.
+func slotOf(some []load.Interval) (slot, error) {
+	first, last := &some[0], &some[len(some)-1]
+	s := slot{from: float64(first.TNS) / 1e9, to: float64(last.TNS+last.LenNS) / 1e9}
+	var hists []hist
+	var client, server float64
+	for i := range some {
+		iv := &some[i]
+		long := float64(iv.LenNS) / 1e9
+		s.offered += iv.Offered
+		s.sent += iv.Sent
+		s.received += iv.Received
+		s.lost += iv.Lost
+		if iv.ClientCPU != nil {
+			s.clientCPU, client = s.clientCPU+*iv.ClientCPU*long, client+long
+		}
+		if iv.ServerCPU != nil {
+			s.serverCPU, server = s.serverCPU+*iv.ServerCPU*long, server+long
+		}
+		if iv.LagP99NS != nil {
+			s.lagP99, s.hasLag = max(s.lagP99, *iv.LagP99NS), true
+		}
+		if iv.LagMaxNS != nil {
+			s.lagMax, s.hasLag = max(s.lagMax, *iv.LagMaxNS), true
+		}
+		for _, m := range iv.Marks {
+			if !slices.Contains(s.marks, m) {
+				s.marks = append(s.marks, m)
+			}
+		}
+		h, err := parseHist(iv.HDR)
+		if err != nil {
+			return s, err
+		}
+		hists = append(hists, h)
+	}
+	if s.hasClient = client > 0; s.hasClient {
+		s.clientCPU /= client
+	}
+	if s.hasServe = server > 0; s.hasServe {
+		s.serverCPU /= server
+	}
+	s.hist = merge(hists...)
+	return s, nil
+}
+
+// any tells whether something holds in at least one slot.
+func (v *view) any(holds func(*slot) bool) bool {
+	return slices.ContainsFunc(v.slots, func(s slot) bool { return holds(&s) })
+}
+
+// span is the time that the slots cover, in seconds.
+func (v *view) span() (from, to float64) {
+	if len(v.slots) == 0 {
+		return 0, 1
+	}
+	return v.slots[0].from, v.slots[len(v.slots)-1].to
+}
+
+// order is how latencies are told: those that everybody asks for first.
+var order = []string{"response", "service", "send_lag", "connect"}
+
+// latencies are the names of the histograms, in the order in which they are told.
+func (v *view) latencies() []string {
+	var names []string
+	for _, k := range order {
+		if _, ok := v.hists[k]; ok {
+			names = append(names, k)
+		}
+	}
+	for _, k := range sorted(v.hists) {
+		if !slices.Contains(order, k) {
+			names = append(names, k)
+		}
+	}
+	return names
+}
