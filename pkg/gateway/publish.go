@@ -1,14 +1,13 @@
 package gateway
 
 import (
-	"math"
+	"errors"
 	"time"
 
 	"tracker/pkg/engine"
 	"tracker/pkg/geo"
 	"tracker/pkg/rpc"
 	"tracker/pkg/track"
-	"tracker/pkg/wire"
 	"tracker/pkg/wire/trk"
 )
 
@@ -18,16 +17,6 @@ type publish struct{ *Gateway }
 var (
 	_ trk.PublishServer = publish{}
 	_ trk.ReportKeyer   = publish{}
-)
-
-const (
-	maxReport  = 448             // fixes of a report
-	aheadMost  = 2 * time.Minute // of our clock
-	maxTime    = 1 << 32 * 1000  // ms; a datagram counts seconds in 32 bits
-	maxCourse  = 36000
-	maxPercent = 100
-	noPercent  = 127
-	knownHas   = track.HasPos | track.HasAlt | track.HasVel | track.HasAcc | track.HasBat
 )
 
 // ReportKey queues reports by the device that they are filed under, whatever they call
@@ -51,10 +40,12 @@ func (g publish) Report(r *rpc.Request, in trk.ReportReq, out []byte) ([]byte, e
 		return nil, err
 	}
 	now := g.cfg.Now()
-	fixes, err := readReport(&in, now)
-	if err != nil {
+	reading := engine.NewReading()
+	defer reading.Free()
+	if err := readReport(reading, &in, now); err != nil {
 		return nil, err
 	}
+	fixes := reading.Fixes
 	if identityOf(r).Role == engine.RoleDevice {
 		if wait := g.accounts.charge(id, len(fixes), now); wait > 0 {
 			g.stats.limited.Add(1)
@@ -71,64 +62,35 @@ func (g publish) Report(r *rpc.Request, in trk.ReportReq, out []byte) ([]byte, e
 }
 
 // readReport reads the fixes of a report, all or none.
-func readReport(in *trk.ReportReq, now time.Time) ([]track.Fix, error) {
-	n := in.FixesLength()
-	if n < 1 || n > maxReport {
-		return nil, invalid("fixes", "%d of them: want 1..%d", n, maxReport)
-	}
-	fixes := make([]track.Fix, n)
+func readReport(r *engine.Reading, in *trk.ReportReq, now time.Time) error {
 	var t trk.Fix
-	for i := range fixes {
+	for i := range in.FixesLength() {
 		in.Fixes(&t, i)
-		if err := readFix(&fixes[i], &t); err != "" {
-			return nil, invalid("fixes", "number %d: %s", i+1, err)
-		}
-		if i > 0 && fixes[i].Time < fixes[i-1].Time {
-			return nil, invalid("fixes", "number %d: older than the one before; want oldest first", i+1)
+		if err := r.Add(claimOf(&t)); err != nil {
+			return refused(err)
 		}
 	}
-	// The last is the newest.
-	if ahead := time.UnixMilli(fixes[n-1].Time).Sub(now); ahead > aheadMost {
-		return nil, &rpc.Error{Status: rpc.Status(trk.AppErrorClockAhead), Reason: "clock_ahead", Field: "fixes",
-			Message: "the clock of the device is " + ahead.Round(time.Second).String() + " ahead", NotRun: true}
+	if err := r.Done(now); err != nil {
+		return refused(err)
 	}
-	return fixes, nil
+	return nil
 }
 
-// readFix reads one fix by the rules for the body of a datagram, and says which of them
-// it breaks. What has does not name is not looked at, and what is the server's to say is
-// not believed.
-func readFix(f *track.Fix, t *trk.Fix) (wrong string) {
-	ms := t.Time()
-	has := track.Has(t.Has())
-	switch {
-	case !(ms >= 0 && ms < maxTime) || ms != math.Trunc(ms):
-		return "time is not in whole unix milliseconds"
-	case has&^knownHas != 0:
-		return "has names a part that is unknown"
+// claimOf is a fix before anything of it is believed.
+func claimOf(t *trk.Fix) *engine.Claim {
+	return &engine.Claim{
+		Time: t.Time(), Has: track.Has(t.Has()), Event: track.Event(t.Event()),
+		At: geo.Point{Lat: t.Lat(), Lon: t.Lon()}, Alt: t.AltM(), Speed: t.SpeedCmps(), Course: t.CourseCdeg(),
+		Accuracy: float64(t.AccuracyCm()), Battery: t.Battery(),
 	}
-	*f = track.Fix{Time: int64(ms), Has: has, Event: track.Event(t.Event())}
-	if has&track.HasPos != 0 {
-		if f.At = (geo.Point{Lat: t.Lat(), Lon: t.Lon()}); !f.At.Valid() {
-			return "place is not on the globe"
-		}
+}
+
+// refused is the answer to a report that breaks a rule.
+func refused(err error) *rpc.Error {
+	e := &rpc.Error{Status: rpc.InvalidArgument, Reason: "invalid", Field: "fixes", Message: err.Error(), NotRun: true}
+	var bad *engine.BadReport
+	if errors.As(err, &bad) && bad.Ahead {
+		e.Status, e.Reason = rpc.Status(trk.AppErrorClockAhead), "clock_ahead"
 	}
-	if has&track.HasAlt != 0 {
-		f.Alt = t.AltM()
-	}
-	if has&track.HasVel != 0 {
-		if f.Speed, f.Course = t.SpeedCmps(), t.CourseCdeg(); f.Course >= maxCourse {
-			return "course is not in 0..35999"
-		}
-	}
-	if has&track.HasAcc != 0 {
-		f.Acc = wire.AccuracyCode(float64(t.AccuracyCm()))
-	}
-	if has&track.HasBat != 0 {
-		f.Bat = t.Battery()
-		if pct := f.Bat & 0x7f; pct > maxPercent && pct != noPercent {
-			return "battery is neither 0..100 nor 127"
-		}
-	}
-	return ""
+	return e
 }

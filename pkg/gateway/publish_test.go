@@ -96,7 +96,7 @@ func TestReportIsTakenWholeOrNotAtAll(t *testing.T) {
 	h := newHouse(t, nil)
 	van := h.enroll("van")[0]
 	admin := servicesOf(h.dial(bearer(h.admin)))
-	many := make([]*trk.FixT, maxReport+1)
+	many := make([]*trk.FixT, engine.MaxReport+1)
 	for i := range many {
 		many[i] = nowFix(0, 1, 2)
 	}
@@ -163,7 +163,7 @@ func TestReportsLeaveReplayFloorsAloneAcrossARestart(t *testing.T) {
 		t.Error("a device that never reported comes in by one way")
 	}
 	sent(41, 3000)
-	report(maxReport, 1000)
+	report(engine.MaxReport, 1000)
 	sent(42, 900)
 	report(3, 0)
 	if s, _ := h.engine.Session(id); !s.Several {
@@ -173,7 +173,7 @@ func TestReportsLeaveReplayFloorsAloneAcrossARestart(t *testing.T) {
 	twin := nowFix(0, 9, 9)
 	must(servicesOf(h.dial(bearer(h.admin))).publish.Report(within(t), &trk.ReportReqT{Device: "van", Fixes: []*trk.FixT{twin, twin}}))(t)
 	before, latest := h.history(id), firstOf(h.engine.Latest(id))
-	if len(before) != maxReport+3+2+2 {
+	if len(before) != engine.MaxReport+3+2+2 {
 		t.Fatalf("%d fixes before the restart", len(before))
 	}
 	for round, compact := range []bool{false, true} {
@@ -305,11 +305,11 @@ func TestAccountsArePaidOffByTime(t *testing.T) {
 		t.Errorf("a quarter of a second later: %v", wait)
 	}
 	// A big report is taken and paid off before the next.
-	if wait := a.charge(2, maxReport, now); wait != 0 {
+	if wait := a.charge(2, engine.MaxReport, now); wait != 0 {
 		t.Errorf("a big one waits %v", wait)
 	}
 	for range 4 {
-		a.charge(2, maxReport, now)
+		a.charge(2, engine.MaxReport, now)
 	}
 	if wait := a.charge(2, 1, now); wait <= 0 {
 		t.Error("five big ones at once are fine")
