@@ -28,6 +28,7 @@ type stats struct {
 	// may wait for the client.
 	framesDirect, framesSlow atomic.Uint64
 	bytesDirect, bytesSlow   atomic.Uint64
+	fixesReported            atomic.Uint64
 }
 
 func (s *stats) init() { s.set = metrics.NewSet() }
@@ -78,6 +79,7 @@ func (s *stats) counts() []count {
 		engine.Counter("frames_written_direct", frames, "of them without a goroutine that may wait"),
 		engine.Counter("bytes_written", bytes+s.bytesSlow.Load(), "bytes written to WebSockets"),
 		engine.Counter("bytes_written_direct", bytes, "of them without a goroutine that may wait"),
+		engine.Counter("fixes_reported", s.fixesReported.Load(), "fixes reported over WebSockets"),
 		engine.Counter("connections_refused", s.gateRefused.Load(), "connections of addresses that had too many without a token"),
 		engine.Counter("tokens_refused", s.badTokens.Load(), "requests with a token that is unknown, expired or revoked"),
 	}

@@ -38,6 +38,8 @@ type session struct {
 	in  *frameReader
 	writer
 
+	watching, reports budget // the reader's own
+
 	cause atomic.Pointer[closing] // why it ended
 	gone  chan struct{}           // closed when it has
 
@@ -94,6 +96,9 @@ func (w *Web) open(c *conn, buffered net.Conn, key string, who engine.Identity, 
 		r = io.MultiReader(bytes.NewReader(early), c)
 	}
 	s.in = newFrameReader(r)
+	if who.Role == engine.RoleAdmin {
+		s.in.most = maxReportMessage
+	}
 	now := time.Now().UnixNano()
 	s.heard.Store(now)
 	s.pinged.Store(now)
@@ -246,7 +251,6 @@ type resumption struct{ epoch, seq uint64 }
 // read takes messages until the client closes or the line breaks. After the session
 // ended it goes on for a moment, for the client's close.
 func (s *session) read() {
-	budget, last := float64(engine.AskBurst), time.Now()
 	for {
 		op, payload, err := s.in.next()
 		if err != nil {
@@ -259,20 +263,17 @@ func (s *session) read() {
 		}
 		now := time.Now()
 		s.heard.Store(now.UnixNano())
-		a, ok := s.understand(op, payload)
-		if !ok || s.ended() {
+		if s.ended() || op == ws.OpPong || op == ws.OpText && s.hear(payload, now) {
 			continue
 		}
-		budget = min(budget+now.Sub(last).Seconds()*engine.AskPerSec, engine.AskBurst) - 1
-		last = now
-		if budget < 0 {
-			s.pause(time.Second / engine.AskPerSec)
-		}
-		s.ask(a)
+		s.understand(op, payload, now)
 	}
 }
 
 func (s *session) pause(d time.Duration) {
+	if d <= 0 {
+		return
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -289,17 +290,20 @@ func asClosing(err error) *closing {
 	return hungUp
 }
 
-// understand turns a message into something for the writer, if it is something.
-func (s *session) understand(op ws.OpCode, payload []byte) (ask, bool) {
-	switch op {
-	case ws.OpPong:
-		return ask{}, false
-	case ws.OpPing:
-		return ask{op: "pong", payload: payload}, true
+// understand hands a message to the pen.
+func (s *session) understand(op ws.OpCode, payload []byte, now time.Time) {
+	var a ask
+	if op == ws.OpPing {
+		a = ask{op: "pong", payload: payload}
+	} else if a, a.err = s.parse(payload); a.op == "report" {
+		if s.who.Role == engine.RoleAdmin {
+			s.hearOdd(payload, now)
+			return
+		}
+		a.err = fmt.Errorf("the token %q is that of a %s: %w", s.who.Name, s.who.Role, track.ErrDenied)
 	}
-	a, err := s.parse(payload)
-	a.err = err
-	return a, true
+	s.pause(s.watching.pay(1, engine.AskPerSec, engine.AskBurst, now))
+	s.ask(a)
 }
 
 // message is what a client sends.
@@ -328,7 +332,7 @@ func (s *session) parse(b []byte) (ask, error) {
 			a.resume, err = parseResume(&m)
 		}
 	default:
-		err = fmt.Errorf("op %q: want watch, area, unwatch or ping: %w", m.Op, track.ErrInvalid)
+		err = fmt.Errorf("op %q: want watch, area, unwatch, report or ping: %w", m.Op, track.ErrInvalid)
 	}
 	return a, err
 }

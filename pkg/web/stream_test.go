@@ -39,20 +39,22 @@ type msgFix struct {
 }
 
 type msg struct {
-	Type    string
-	ID      int64
-	Stream  uint64
-	Epoch   string
-	Seq     uint64
-	N       int
-	Skipped uint64
-	Fresh   bool
-	More    bool
-	Resumed bool
-	Fixes   []msgFix
-	Left    []track.DeviceID
-	Reason  string
-	Error   struct{ Code, Message string }
+	Type           string
+	ID             int64
+	Stream         uint64
+	Epoch          string
+	Seq            uint64
+	N              int
+	Skipped        uint64
+	Fresh          bool
+	More           bool
+	Resumed        bool
+	Fixes          []msgFix
+	Left           []track.DeviceID
+	Reason         string
+	Device         track.DeviceID
+	Accepted, Late int
+	Error          struct{ Code, Message string }
 }
 
 const handshake = "GET /v1/stream HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +

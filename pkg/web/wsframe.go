@@ -3,7 +3,10 @@ package web
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
+	"math/bits"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
@@ -12,10 +15,11 @@ import (
 // What one client may send in one go. All of it is checked on the header, before a
 // byte of the payload is read or a byte of memory taken for it.
 const (
-	maxMessage   = 64 << 10 // bytes of a message, whole
-	maxFragments = 32       // frames of a message
-	growStep     = 4 << 10  // memory taken ahead of what has arrived
-	readBuffer   = 512      // per connection; requests are small
+	maxMessage       = 64 << 10  // bytes of a message, whole
+	maxReportMessage = 128 << 10 // from who may report: the longest report has 80 KiB
+	maxFragments     = 32        // frames of a message
+	growStep         = 4 << 10   // memory taken ahead of what has arrived
+	readBuffer       = 512       // per connection; requests are small
 )
 
 // Close codes of our own, from the range that RFC 6455 leaves to applications.
@@ -33,7 +37,6 @@ type closing struct {
 func (c *closing) Error() string { return c.reason }
 
 var (
-	errTooBig    = &closing{ws.StatusMessageTooBig, "message larger than 64 KiB"}
 	errFragments = &closing{ws.StatusPolicyViolation, "message in too many fragments"}
 	errBinary    = &closing{ws.StatusUnsupportedData, "only text messages are understood"}
 	errUTF8      = &closing{ws.StatusInvalidFramePayloadData, "message is not UTF-8"}
@@ -44,19 +47,51 @@ var (
 type frameReader struct {
 	r      *bufio.Reader
 	header [ws.MaxHeaderSize]byte
-	msg    []byte // of the message that is being put together
+	most   int     // bytes of a message
+	msg    *parcel // that is being put together; nil: none is
 	state  ws.State
 	frags  int
 }
 
+// parcel is what has come of a message. It is lent, in sizes of which each is twice the
+// one before: whoever sends nothing has none, and one of a size that many need is there
+// when it is needed.
+type parcel struct{ b []byte }
+
+const (
+	leastParcel = 512
+	parcelSizes = 9 // the last is maxReportMessage
+)
+
+var parcels [parcelSizes]sync.Pool
+
+// parcelOf lends one with room for n bytes.
+func parcelOf(n int) *parcel {
+	i := parcelSize(n)
+	if p, ok := parcels[i].Get().(*parcel); ok {
+		return p
+	}
+	return &parcel{make([]byte, 0, leastParcel<<i)}
+}
+
+func (p *parcel) free() {
+	p.b = p.b[:0]
+	parcels[parcelSize(cap(p.b))].Put(p)
+}
+
+func parcelSize(n int) int { return bits.Len(uint(max(n, leastParcel)-1) / leastParcel) }
+
 func newFrameReader(r io.Reader) *frameReader {
-	return &frameReader{r: bufio.NewReaderSize(r, readBuffer), state: ws.StateServerSide}
+	return &frameReader{r: bufio.NewReaderSize(r, readBuffer), most: maxMessage, state: ws.StateServerSide}
 }
 
 // next returns the next control frame, or the next whole text message. The payload
 // stands until the call after. Errors are *closing where the client is told why, or
 // what the connection said.
 func (f *frameReader) next() (ws.OpCode, []byte, error) {
+	if !f.state.Fragmented() {
+		f.forget()
+	}
 	for {
 		h, err := ws.ReadHeaderBuffer(f.r, f.header[:0])
 		if err != nil {
@@ -70,7 +105,8 @@ func (f *frameReader) next() (ws.OpCode, []byte, error) {
 			return h.OpCode, payload, err
 		}
 		if h.OpCode != ws.OpContinuation {
-			f.msg, f.frags = f.msg[:0], 0
+			f.forget()
+			f.frags = 0
 		}
 		if err := f.take(h); err != nil {
 			return 0, nil, err
@@ -80,11 +116,42 @@ func (f *frameReader) next() (ws.OpCode, []byte, error) {
 			continue
 		}
 		f.state = f.state.Clear(ws.StateFragmented)
-		if !utf8.Valid(f.msg) {
+		msg := f.have()
+		if !utf8.Valid(msg) {
 			return 0, nil, errUTF8
 		}
-		return ws.OpText, f.msg, nil
+		return ws.OpText, msg, nil
 	}
+}
+
+// have is what has come of the message.
+func (f *frameReader) have() []byte {
+	if f.msg == nil {
+		return nil
+	}
+	return f.msg.b
+}
+
+func (f *frameReader) forget() {
+	if f.msg != nil {
+		f.msg.free()
+		f.msg = nil
+	}
+}
+
+// grow adds n bytes to the message, for what comes next of it.
+func (f *frameReader) grow(n int) []byte {
+	old := f.msg
+	at := len(f.have())
+	if old == nil || cap(old.b)-at < n {
+		f.msg = parcelOf(at + n)
+		if old != nil {
+			f.msg.b = append(f.msg.b, old.b...)
+			old.free()
+		}
+	}
+	f.msg.b = f.msg.b[:at+n]
+	return f.msg.b[at:]
 }
 
 // check judges a frame by its header alone.
@@ -100,10 +167,10 @@ func (f *frameReader) check(h ws.Header) error {
 	}
 	have := 0
 	if h.OpCode == ws.OpContinuation {
-		have = len(f.msg)
+		have = len(f.have())
 	}
-	if h.Length < 0 || h.Length > int64(maxMessage-have) {
-		return errTooBig
+	if h.Length < 0 || h.Length > int64(f.most-have) {
+		return &closing{ws.StatusMessageTooBig, fmt.Sprintf("message larger than %d KiB", f.most>>10)}
 	}
 	if f.frags++; h.OpCode == ws.OpContinuation && f.frags > maxFragments {
 		return errFragments
@@ -114,17 +181,15 @@ func (f *frameReader) check(h ws.Header) error {
 // take appends the payload of a frame to the message. Memory follows the bytes: a
 // client that announces much and sends little costs little.
 func (f *frameReader) take(h ws.Header) error {
-	start := len(f.msg)
+	start := len(f.have())
 	for left := int(h.Length); left > 0; {
 		n := min(left, growStep)
-		at := len(f.msg)
-		f.msg = append(f.msg, make([]byte, n)...)
-		if _, err := io.ReadFull(f.r, f.msg[at:]); err != nil {
+		if _, err := io.ReadFull(f.r, f.grow(n)); err != nil {
 			return err
 		}
 		left -= n
 	}
-	ws.Cipher(f.msg[start:], h.Mask, 0)
+	ws.Cipher(f.have()[start:], h.Mask, 0)
 	return nil
 }
 
