@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -36,15 +37,14 @@ func run() int {
 	return b.main(ctx, os.Args[1:])
 }
 
-// The exit codes, all of them. Those below 6 mean in every program of ours the same.
+// The exit codes, all of them.
 const (
 	exitDone        = 0
-	exitIncorrect   = 1
+	exitThreshold   = 1
 	exitUsage       = 2
-	exitUnreachable = 3
-	exitDenied      = 4
-	exitThreshold   = 5
-	exitInvalid     = 6
+	exitInvalid     = 3
+	exitUnreachable = 4
+	exitIncorrect   = 5
 	exitInternal    = 70
 	exitInterrupted = 130
 )
@@ -54,12 +54,11 @@ var exitCodes = []struct {
 	meaning string
 }{
 	{exitDone, "the run is valid, thresholds are met"},
-	{exitIncorrect, "failed: fixes or answers were wrong, lost, duplicated or reordered beyond what was allowed"},
-	{exitUsage, "wrong usage or configuration"},
-	{exitUnreachable, "the target could not be reached, is not the one that is known, or died"},
-	{exitDenied, "not allowed: no token, a wrong one, or one of a lesser role"},
 	{exitThreshold, "a threshold or a bar was missed"},
+	{exitUsage, "wrong usage or configuration; also a target that is not this machine without --i-own-this-target, and too few open files or ports"},
 	{exitInvalid, "the measurement is invalid, or suspect with --strict"},
+	{exitUnreachable, "the target could not be reached, died, refuses the token, or is no trackerd"},
+	{exitIncorrect, "the target is not correct: something was lost, duplicated, reordered, skipped or wrong beyond what was allowed"},
 	{exitInternal, "internal error: the figures do not add up, and none is printed"},
 	{exitInterrupted, "interrupted; partial results were written and are marked so"},
 }
@@ -89,11 +88,13 @@ func fail(code int, hint, format string, args ...any) error {
 // bench is one run of the program.
 type bench struct {
 	out, err io.Writer
-	ran      bool // a command began; before that, whatever fails is a mistake of usage
+	args     []string // of the command line
+	ran      bool     // a command began; before that, whatever fails is a mistake of usage
 }
 
 func (b *bench) main(ctx context.Context, args []string) int {
 	root := b.command()
+	b.args = args
 	root.SetArgs(args)
 	at, err := root.ExecuteContextC(ctx)
 	switch {
@@ -127,11 +128,27 @@ func classify(err error) (code int, hint string) {
 	case errors.Is(err, client.ErrUnreachable), errors.Is(err, client.ErrUntrusted):
 		return exitUnreachable, "is trackerd running there? try --server"
 	case errors.Is(err, track.ErrDenied):
-		return exitDenied, "pass an admin token by --token, --token-file or TRACK_TOKEN; the first start of trackerd writes admin.token in its data directory"
+		return exitUnreachable, tokenHint
 	case errors.As(err, &answer):
-		return exitIncorrect, answer.Hint
+		return exitUnreachable, answer.Hint
 	}
 	return exitIncorrect, ""
+}
+
+const tokenHint = "pass an admin token by --token, --token-file or TRACK_TOKEN; the first start of trackerd writes admin.token in its data directory"
+
+// commit is that of the program's source, if the build knows it.
+func commit() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return s.Value[:min(12, len(s.Value))]
+		}
+	}
+	return ""
 }
 
 func (b *bench) command() *cobra.Command {
@@ -150,6 +167,7 @@ Its defaults are harmless. It refuses targets that are not on this machine, unle
 		SilenceUsage:      true,
 		Args:              cobra.NoArgs,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return environment(cmd) },
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	root.SetOut(b.out)

@@ -22,32 +22,25 @@ import (
 
 // rpcFlags are what a measurement of calls is told.
 type rpcFlags struct {
+	runFlags
 	targetFlags
 	own         bool // no server was named
 	trackerd    string
-	pid         int
 	tls         string
 	fingerprint string
 	caFile      string
 	unpinned    bool
 
-	method   string
-	conns    int
-	depth    int
-	payload  int
-	sleep    time.Duration
-	share    float64
-	rate     string
-	duration time.Duration
-	warmup   time.Duration
-	interval time.Duration
-
-	asJSON bool
-	out    []string
-	strict bool
-	quiet  bool
-	table  tableFlags
+	method  string
+	conns   int
+	depth   int
+	payload int
+	sleep   time.Duration
+	share   float64
+	table   tableFlags
 }
+
+var rpcDefaults = runDefaults{name: "rpc", rateHelp: "open loop: calls a second", duration: 5 * time.Second, warmup: "1s"}
 
 func (b *bench) rpcCommand() *cobra.Command {
 	var f rpcFlags
@@ -102,14 +95,7 @@ redis-server, redis-tools); without them their rows say so.`,
 	fl.IntVar(&f.payload, "payload", 24, "`bytes` of an echo, 8 to 60000")
 	fl.DurationVar(&f.sleep, "sleep", time.Millisecond, "how long a call sleeps at the server, with --method sleep")
 	fl.Float64Var(&f.share, "sleep-share", 1, "`part` of the calls that sleep, up to 1; the others are sums")
-	fl.StringVar(&f.rate, "rate", "", "open loop: calls a second, `R`, FROM:TO:OVER, or R@TIME,R@TIME")
-	fl.DurationVar(&f.duration, "duration", 5*time.Second, "how long to measure; of each work with --table, where the default is 2s")
-	fl.DurationVar(&f.warmup, "warmup", time.Second, "how long to run before that; with --table the default is 500ms")
-	fl.DurationVar(&f.interval, "interval", time.Second, "`time` between two lines")
-	fl.BoolVar(&f.asJSON, "json", false, "print JSON")
-	fl.StringArrayVar(&f.out, "out", nil, "also write the result: `json=FILE`; - is standard output")
-	fl.BoolVar(&f.strict, "strict", false, "a suspect result is a failure")
-	fl.BoolVar(&f.quiet, "quiet", false, "no lines while it runs")
+	f.runFlags.flags(fl, rpcDefaults)
 	f.table.flags(fl)
 	return cmd
 }
@@ -122,20 +108,18 @@ func (f *rpcFlags) config() (cfg rpcload.Config, err error) {
 		return cfg, fail(exitUsage, rpcHelp, "--method: %w", err)
 	}
 	cfg.Conns, cfg.Depth, cfg.Payload, cfg.Sleep, cfg.Share = f.conns, f.depth, f.payload, f.sleep, f.share
-	cfg.Duration, cfg.Warmup, cfg.Interval = f.duration, f.warmup, f.interval
-	if f.conns == 0 || f.depth == 0 || f.payload == 0 || f.sleep == 0 || f.share == 0 || f.duration == 0 || f.interval < 100*time.Millisecond {
-		return cfg, fail(exitUsage, rpcHelp, "--conns, --depth, --payload, --sleep, --sleep-share and --duration have to be more than nothing, --interval at least 100ms")
+	if f.conns == 0 || f.depth == 0 || f.payload == 0 || f.sleep == 0 || f.share == 0 {
+		return cfg, fail(exitUsage, rpcHelp, "--conns, --depth, --payload, --sleep and --sleep-share have to be more than nothing")
 	}
-	if f.rate != "" {
-		if cfg.Rate, err = load.ParsePlan(f.rate); err != nil {
-			return cfg, fail(exitUsage, rpcHelp, "--rate: %w", err)
-		}
+	if err := f.runFlags.check(rpcDefaults); err != nil {
+		return cfg, err
 	}
+	cfg.Duration, cfg.Warmup, cfg.Settle, cfg.Interval, cfg.Rate = f.duration, f.warm.Length, f.warm.Auto, f.interval, f.plan
 	if err := cfg.Check(); err != nil {
 		return cfg, fail(exitUsage, rpcHelp, "%w", err)
 	}
-	if lim := load.OpenFiles(); lim > 0 && lim < int64(f.conns)+64 {
-		return cfg, fail(exitUsage, fmt.Sprintf("ulimit -n %d", f.conns+64), "this process may open %d files, and the run needs %d", lim, f.conns+64)
+	if err := f.preflight(load.Need{Conns: f.conns}); err != nil {
+		return cfg, err
 	}
 	cfg.Hello.Client = "trackbench/" + version
 	return cfg, nil
@@ -146,6 +130,7 @@ type site struct {
 	seats  load.Seats
 	own    *rpcload.Own // nil: somebody else's
 	target rpcload.Target
+	admin  string // token that may ask for the version
 	words  string
 }
 
@@ -187,7 +172,7 @@ func (f *rpcFlags) startOwn(ctx context.Context, cfg *rpcload.Config) (*site, er
 	if err := s.seats.Sit(ctx); err != nil {
 		return nil, errors.Join(fail(exitUsage, "--no-pin goes without", "%w", err), s.close())
 	}
-	s.target = s.own.Target
+	s.target, s.admin = s.own.Target, string(s.own.Token)
 	s.target.TLS = f.tls == "on"
 	cfg.Server = &s.own.Process
 	cfg.ShowToken(s.own.Token)
@@ -235,10 +220,10 @@ func (f *rpcFlags) theirs(cfg *rpcload.Config) (*site, error) {
 	if token != "" {
 		cfg.ShowToken([]byte(token))
 	}
-	s := &site{target: rpcload.Target{Addr: f.addr, Fingerprint: f.fingerprint, CAFile: f.caFile}, words: f.addr}
+	s := &site{target: rpcload.Target{Addr: f.addr, Fingerprint: f.fingerprint, CAFile: f.caFile}, admin: token, words: f.addr}
 	s.target.TLS = f.tls == "on" || f.tls == "auto" && !loopback(host)
-	if f.pid != 0 {
-		cfg.Server = &load.Process{PID: f.pid}
+	f.loopback = loopback(host)
+	if cfg.Server = f.process(); f.pid != 0 {
 		if _, ok := cfg.Server.CPU(); !ok {
 			return nil, fail(exitUsage, "", "--server-pid %d: this system does not tell what it uses", f.pid)
 		}
@@ -251,8 +236,7 @@ func (b *bench) rpc(ctx context.Context, f *rpcFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	files, err := f.check()
-	if err != nil {
+	if err := f.checkTLS(); err != nil {
 		return err
 	}
 	s, err := f.open(ctx, &cfg)
@@ -260,50 +244,86 @@ func (b *bench) rpc(ctx context.Context, f *rpcFlags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	show := rpcDisplay{bench: b, quiet: f.quiet, json: f.asJSON}
-	show.header(&cfg, s)
-	cfg.OnTick = show.tick
-	defer load.Quieten(1 << 30)()
-	before := load.ReadVitals()
-	o, err := rpcload.Run(ctx, cfg)
+	show, err := b.live(&f.runFlags)
 	if err != nil {
-		return rpcFailure(err)
-	}
-	r := o.Result(version, &cfg, load.Describe(before, load.ReadVitals()), loopback(s.target.Addr))
-	r.Target = load.Target{Addr: s.target.Addr, Kind: "trackerd"}
-	if err := show.result(r, o, &cfg); err != nil {
 		return err
 	}
-	for _, path := range files {
-		if err := r.WriteJSON(path); err != nil {
-			return fail(exitUsage, "", "write the result: %w", err)
-		}
+	defer show.close()
+	target := load.Target{Addr: s.target.Addr, Kind: "trackerd", Version: s.version(ctx)}
+	b.rpcHeader(f, &cfg, s, target)
+	cfg.OnTick, cfg.OnGlance = show.Tick, show.Glance
+	defer load.Quieten(1 << 30)()
+	return b.measure(ctx, &f.runFlags, func(ctx context.Context, plan load.Plan, length time.Duration) (*load.Result, error) {
+		cfg := cfg
+		cfg.Rate, cfg.Duration = plan, length
+		return f.once(ctx, cfg, target)
+	})
+}
+
+// once makes one run, and before it a short one with a single call under way, so that
+// the rate of many stands beside the time of one.
+func (f *rpcFlags) once(ctx context.Context, cfg rpcload.Config, target load.Target) (*load.Result, error) {
+	lone, err := f.lone(ctx, cfg)
+	if err != nil {
+		return nil, rpcFailure(err)
+	}
+	meter := load.NewMeter(load.MeterConfig{Server: cfg.Server})
+	defer meter.Stop()
+	cfg.Measuring = func() { meter.Begin(ctx) }
+	cfg.Cut = meter.Cut
+	o, err := rpcload.Run(ctx, cfg)
+	if err != nil {
+		return nil, rpcFailure(err)
+	}
+	r := o.Result(version, &cfg, meter, loopback(target.Addr))
+	r.Target = target
+	r.Scenario.Args["tls"] = f.tls
+	r.Scenario.Plan = cfg.Rate.SHA256(f.seed, cfg.Duration, fmt.Sprintf("rpc %v conns %d depth %d payload %d sleep %v share %v", cfg.Method, cfg.Conns, cfg.Depth, cfg.Payload, cfg.Sleep, cfg.Share))
+	if lone != nil && lone.Latency.Count() > 0 {
+		r.Latency["depth_1"] = lone.Latency.Summary()
 	}
 	switch {
 	case o.Died():
-		return fail(exitUnreachable, "", "the server was there no longer: %w", o.Gone)
+		r.Partial = true
+		r.Fail(load.TargetGone, "", "the server was there no longer: %v", o.Gone)
 	case o.Err() != nil:
-		return fail(exitIncorrect, "", "%w", o.Err())
-	case o.Partial:
-		return context.Canceled
-	case r.Verdict.Validity == load.Invalid, f.strict && r.Verdict.Validity != load.Valid:
-		return fail(exitInvalid, "", "the measurement is %s", r.Verdict.Validity)
+		r.Fail(load.Incorrect, "", "%v", o.Err())
 	}
-	return nil
+	return r, nil
+}
+
+// loneTime is how long one call at a time is measured, of a run that is long enough.
+const loneTime = 200 * time.Millisecond
+
+// lone measures calls one at a time; nil where the run itself does so, has a plan, or is
+// too short for it.
+func (f *rpcFlags) lone(ctx context.Context, cfg rpcload.Config) (*rpcload.Outcome, error) {
+	if cfg.Depth == 1 || !cfg.Rate.Zero() || cfg.Duration < 5*loneTime {
+		return nil, nil
+	}
+	cfg.Conns, cfg.Depth, cfg.Warmup, cfg.Settle, cfg.Duration = 1, 1, loneTime/4, false, loneTime
+	cfg.OnTick, cfg.OnGlance = nil, nil
+	return rpcload.Run(ctx, cfg)
+}
+
+func (f *rpcFlags) checkTLS() error {
+	switch f.tls {
+	case "on", "off", "auto":
+		return nil
+	}
+	return fail(exitUsage, rpcHelp, "--tls %q: want on, off or auto", f.tls)
 }
 
 // check holds what is the same with and without a table against what there is, and
 // tells the files to write.
 func (f *rpcFlags) check() (files []string, err error) {
-	switch f.tls {
-	case "on", "off", "auto":
-	default:
-		return nil, fail(exitUsage, rpcHelp, "--tls %q: want on, off or auto", f.tls)
+	if err := f.checkTLS(); err != nil {
+		return nil, err
 	}
 	return jsonFiles(f.out)
 }
 
-// jsonFiles reads what --out was given.
+// jsonFiles reads what --out was given where there is only JSON.
 func jsonFiles(out []string) (files []string, err error) {
 	for _, s := range out {
 		path, ok := strings.CutPrefix(s, "json=")
@@ -319,11 +339,15 @@ func jsonFiles(out []string) (files []string, err error) {
 func rpcFailure(err error) error {
 	switch {
 	case errors.Is(err, track.ErrDenied):
-		return fail(exitDenied, "pass a token by --token, --token-file or TRACK_TOKEN; the first start of trackerd writes admin.token in its data directory", "%w", err)
+		return fail(exitUnreachable, "pass a token by --token, --token-file or TRACK_TOKEN; the first start of trackerd writes admin.token in its data directory", "%w", err)
 	case errors.Is(err, client.ErrUntrusted):
 		return fail(exitUnreachable, "--fingerprint or --ca says which certificate to expect", "%w", err)
 	case errors.Is(err, track.ErrNotFound):
-		return fail(exitIncorrect, "the server is older than its example service, or is no trackerd", "%w", err)
+		return fail(exitUnreachable, "the server is older than its example service, or is no trackerd", "%w", err)
+	case errors.Is(err, rpcload.ErrStranger):
+		return fail(exitUnreachable, "--server wants the HOST:PORT where trackerd listens", "%w", err)
+	case errors.Is(err, rpcload.ErrFailed):
+		return fail(exitIncorrect, "", "%w", err)
 	}
 	return err
 }

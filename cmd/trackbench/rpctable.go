@@ -40,7 +40,7 @@ func (t *tableFlags) defaults(set *pflag.FlagSet, f *rpcFlags) {
 		f.duration = 2 * time.Second
 	}
 	if !set.Changed("warmup") {
-		f.warmup = 500 * time.Millisecond
+		f.warmup = "500ms"
 	}
 }
 
@@ -67,13 +67,15 @@ func (t *tableFlags) config(f *rpcFlags) (cfg peers.TableConfig, err error) {
 	usage := func(format string, args ...any) (peers.TableConfig, error) {
 		return cfg, fail(exitUsage, rpcHelp, format, args...)
 	}
-	cfg = peers.TableConfig{Version: version, Rounds: t.rounds, Warmup: f.warmup, Duration: f.duration, Conns: manyConns, Quick: t.quick, Again: max(0, t.again)}
+	cfg = peers.TableConfig{Version: version, Rounds: t.rounds, Duration: f.duration, Conns: manyConns, Quick: t.quick, Again: max(0, t.again)}
 	if !f.own {
 		return usage("--table measures servers of its own; it goes without --server")
 	}
-	if t.rounds < 1 || f.duration <= 0 || f.warmup < 0 {
-		return usage("--rounds %d, --duration %v, --warmup %v: want some of each", t.rounds, f.duration, f.warmup)
+	warm, err := parseWarmup(f.warmup)
+	if err != nil || warm.Auto || t.rounds < 1 || f.duration <= 0 {
+		return usage("--rounds %d, --duration %v, --warmup %s: want some of each", t.rounds, f.duration, f.warmup)
 	}
+	cfg.Warmup = warm.Length
 	if t.quick {
 		cfg.Rounds, cfg.Again, cfg.Warmup, cfg.Duration, cfg.Conns = 1, 0, 20*time.Millisecond, 100*time.Millisecond, 50
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -9,6 +10,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"tracker/pkg/client"
+	"tracker/pkg/load"
+	"tracker/pkg/track"
 )
 
 // targetFlags say what to measure.
@@ -17,17 +20,20 @@ type targetFlags struct {
 	udp       string
 	token     string
 	tokenFile string
+	pid       int
 	mine      bool
 
-	loopback bool // found by connect
+	loopback bool   // found by connect
+	version  string // of the server, likewise
 }
 
 func (t *targetFlags) flags(f *pflag.FlagSet) {
-	f.StringVar(&t.addr, "server", "127.0.0.1:4810", "server to measure, `HOST:PORT`")
+	f.StringVar(&t.addr, "server", "127.0.0.1:4810", "server to measure, `HOST:PORT` (TRACK_SERVER)")
 	alsoAddr(f)
 	f.StringVar(&t.udp, "udp", "", "send datagrams to `HOST:PORT` instead of where the enrolments say")
 	f.StringVar(&t.token, "token", "", "admin `token` (TRACK_TOKEN)")
 	f.StringVar(&t.tokenFile, "token-file", "", "`file` that holds it (TRACK_TOKEN_FILE)")
+	f.IntVar(&t.pid, "server-pid", 0, "process `id` of the server, to tell what it uses (default: found by its port, on this machine)")
 	f.BoolVar(&t.mine, "i-own-this-target", false, "measure a target that is not this machine")
 }
 
@@ -41,7 +47,8 @@ func alsoAddr(f *pflag.FlagSet) {
 	})
 }
 
-// connect checks that the target may be measured and that it answers.
+// connect checks that the target may be measured, that it answers, and that it is what
+// we measure.
 func (t *targetFlags) connect(ctx context.Context) (*client.Conn, error) {
 	token, err := t.secret()
 	if err != nil {
@@ -55,10 +62,49 @@ func (t *targetFlags) connect(ctx context.Context) (*client.Conn, error) {
 	if !t.loopback && !t.mine {
 		return nil, refuse(t.addr)
 	}
-	if _, err := conn.Status(ctx); err != nil {
-		return nil, err
+	status, err := conn.Status(ctx)
+	if err != nil {
+		return nil, stranger(t.addr, err)
+	}
+	if t.version = status.Version; t.version == "" {
+		return nil, stranger(t.addr, errors.New("it does not tell its version"))
 	}
 	return conn, nil
+}
+
+// stranger says so of a target that answers, and not as a trackerd does.
+func stranger(addr string, err error) error {
+	var answer *client.Error
+	switch {
+	case errors.Is(err, client.ErrUnreachable), errors.Is(err, client.ErrUntrusted), errors.Is(err, track.ErrDenied), errors.Is(err, context.Canceled):
+		return err
+	case errors.As(err, &answer) && answer.Code != "":
+		return err // it speaks as one of ours
+	}
+	return fail(exitUnreachable, "--server wants the HOST:PORT where trackerd serves its API", "%s answers, and is no trackerd: %w", addr, err)
+}
+
+// target is what a header and a result say of it.
+func (t *targetFlags) target(addr string) load.Target {
+	return load.Target{Addr: addr, UDP: t.udp, Kind: "trackerd", Version: t.version}
+}
+
+// process is that of the server, nil if it is not on this machine or nobody tells.
+func (t *targetFlags) process() *load.Process {
+	if t.pid != 0 {
+		return &load.Process{PID: t.pid}
+	}
+	if !t.loopback {
+		return nil
+	}
+	return load.ListenerAt(t.addr)
+}
+
+// machine describes this machine for a header.
+func machine() *load.Env {
+	v := load.ReadVitals()
+	e := load.Describe(v, v)
+	return &e
 }
 
 // refuse keeps a load tool from being pointed at somebody else's machine.

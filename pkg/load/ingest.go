@@ -2,9 +2,11 @@ package load
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,26 +24,19 @@ type IngestConfig struct {
 	Members  []Member
 	Plan     Plan
 	Duration time.Duration
+	Warmup   time.Duration // of sends that count for nothing, at the plan's first rate
+	Settle   bool          // end the warm-up as soon as it is steady; Warmup is then the longest
 	Seed     uint64
 	Watch    bool          // measure delivery
 	Interval time.Duration // 0 = 1 s
 	Version  string        // of the tool
 	Loopback bool
-	// OnTick, if set, is told of each interval as it ends.
-	OnTick func(Tick)
+	Server   *Process // nil: its own metrics are asked for
+	// OnTick, if set, is told of each interval as it ends, OnGlance a few times a second
+	// of the one that goes on.
+	OnTick, OnGlance func(Tick)
 	// OnPhase, if set, is told what begins.
 	OnPhase func(string)
-}
-
-// Tick is one interval of a run.
-type Tick struct {
-	At                time.Duration // of its end
-	Sent, Received    int64         // in it
-	Late              int64         // sends in it that were more than 1 ms late
-	Queued            uint64        // fixes that wait in the client
-	P50, P99          time.Duration // 0 if too few were received
-	Dropped           uint64        // by the server, since the beginning
-	ClientCPU, Server float64       // cores; Server is 0 if it does not tell
 }
 
 // sendGrid is how finely sends are spread: half of what counts as late.
@@ -51,29 +46,39 @@ const sendGrid = 500 * time.Microsecond
 const lateAfter = time.Millisecond
 
 // Ingest runs the measurement. Its error is that of the run; what the figures mean is
-// in the result, which is there also when ctx ended early, and then is Partial.
+// in the result, which is there also when ctx ended early or the server died, and then
+// is Partial.
 func Ingest(ctx context.Context, cfg IngestConfig) (*Result, error) {
 	if cfg.Interval == 0 {
 		cfg.Interval = time.Second
 	}
-	r := &ingestRun{cfg: cfg, ground: newGround(cfg.Seed, len(cfg.Members)), lag: NewRecorder(), sentAt: make([]atomic.Int64, sentRing)}
+	r := &ingestRun{
+		cfg: cfg, ground: newGround(cfg.Seed, len(cfg.Members)),
+		lag: NewRecorder(), lagSlice: NewRecorder(), sentAt: make([]atomic.Int64, sentRing),
+	}
 	r.pacer = Pacer{Plan: cfg.Plan, End: cfg.Duration, Grid: sendGrid}
 	return r.run(ctx)
 }
 
-// ingestRun is one run. The k-th send is fix k/devices+1 of device k%devices; fix 0
-// of each device opens its session before the measurement begins.
+// ingestRun is one run. Sends are numbered from the warm-up on: send g is fix
+// g/devices+1 of device g%devices; fix 0 of each device opens its session before that.
+// The measured ones are numbered again by the plan: k = g-skip.
 type ingestRun struct {
 	cfg    IngestConfig
 	ground *ground
 	pacer  Pacer
 	watch  *ingestWatch
 
-	start  time.Time
-	sent   atomic.Int64
-	late   atomic.Int64
-	lag    *Recorder      // the sender's, until measure returns
-	sentAt []atomic.Int64 // unix ns of the last sends, by number modulo sentRing
+	start   time.Time
+	skip    int64 // sends of the warm-up
+	sent    atomic.Int64
+	late    atomic.Int64
+	bunches Bunches        // the sender's, until measure returns
+	sentAt  []atomic.Int64 // unix ns of the last sends, by number modulo sentRing
+
+	mu       sync.Mutex // guards the two below, which sender and observer share
+	lag      *Recorder
+	lagSlice *Recorder // of the present interval
 }
 
 // sentRing is how many sends back the actual moment of one is remembered.
@@ -87,7 +92,8 @@ func (r *ingestRun) phase(name string) {
 
 func (r *ingestRun) run(ctx context.Context) (*Result, error) {
 	defer Quieten(memoryLimit)()
-	c := course{overshoot: TimerOvershoot()}
+	meter := NewMeter(MeterConfig{Server: r.cfg.Server, Metrics: r.cfg.Conn.Server()})
+	defer meter.Stop()
 	r.phase("opening sessions")
 	if err := r.openSessions(ctx); err != nil {
 		return nil, err
@@ -100,19 +106,24 @@ func (r *ingestRun) run(ctx context.Context) (*Result, error) {
 		r.watch = w
 		defer w.stop()
 	}
-	before, err := r.read(ctx)
+	warmed, err := r.warm(ctx)
 	if err != nil {
 		return nil, err
 	}
+	before, err := r.settle(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := course{meter: meter, warmed: warmed}
 	r.phase("measuring")
 	r.measure(ctx, &c)
 	r.phase("waiting for the server")
 	after, err := r.finish(ctx, &before)
-	if err != nil {
+	if err != nil && !c.gone && !errors.Is(err, client.ErrUnreachable) {
 		return nil, fmt.Errorf("after the measurement: %w", err)
 	}
-	res := r.result(&c, &before, &after)
-	return res, res.check()
+	res := r.result(ctx, &c, &before, &after, err)
+	return res, res.Check()
 }
 
 // memoryLimit keeps a measuring process, which collects garbage rarely, from eating
@@ -121,13 +132,12 @@ const memoryLimit = 4 << 30
 
 // course is what the measuring side saw of a run.
 type course struct {
-	overshoot time.Duration // of its timer, before
+	meter     *Meter
+	warmed    time.Duration
 	intervals []Interval
 	took      time.Duration
-	usage     ClientUsage
-	hiccup    Summary
-	env       Env
 	partial   bool
+	gone      bool // the server's process has ended meanwhile
 }
 
 // patience is how long the server has to store and deliver what it took.
@@ -148,15 +158,22 @@ func (r *ingestRun) finish(ctx context.Context, before *reading) (reading, error
 	return after, err
 }
 
-func (r *ingestRun) result(c *course, before, after *reading) *Result {
+func (r *ingestRun) result(ctx context.Context, c *course, before, after *reading, gone error) *Result {
+	if r.watch != nil && len(c.intervals) > 0 {
+		r.watch.fill(&c.intervals[len(c.intervals)-1])
+	}
 	res := NewResult(r.cfg.Version, "ingest")
-	res.Started, res.DurationNS, res.Partial = Instant{r.start}, int64(c.took), c.partial
-	res.Env, res.Intervals = c.env, c.intervals
-	res.Calibration = Calibration{TimerOvershootP99: int64(c.overshoot), Hiccup: c.hiccup}
-	res.Resources = Resources{Client: c.usage, Server: after.usage.since(before.usage)}
-	res.Target = Target{Addr: r.cfg.Conn.Server(), Kind: "trackerd", Version: after.version}
-	r.account(res, before, after, c.took)
-	r.judge(res, c)
+	res.Started, res.DurationNS, res.WarmupNS = Instant{r.start}, int64(c.took), int64(c.warmed)
+	res.Partial, res.Intervals = c.partial || gone != nil, c.intervals
+	res.Scenario.Seed = r.cfg.Seed
+	res.Scenario.Plan = r.cfg.Plan.SHA256(r.cfg.Seed, r.cfg.Duration, fmt.Sprintf("ingest devices %d", len(r.cfg.Members)))
+	res.Target = Target{Addr: r.cfg.Conn.Server(), Kind: "trackerd", Version: before.version}
+	c.meter.End(context.WithoutCancel(ctx), res)
+	r.account(res, before, after, gone != nil)
+	r.judge(res)
+	if gone != nil {
+		res.Fail(TargetGone, "", "the server was there no longer: %v", gone)
+	}
 	return res
 }
 
@@ -189,66 +206,123 @@ func (r *ingestRun) openSessions(ctx context.Context) error {
 	return nil
 }
 
+// warm sends at the plan's first rate until two windows in a row had about the same
+// median, or for as long as it was told.
+func (r *ingestRun) warm(ctx context.Context) (took time.Duration, err error) {
+	if r.cfg.Warmup <= 0 {
+		return 0, nil
+	}
+	r.phase("warming up")
+	begin := time.Now()
+	var steady Steady
+	for took < r.cfg.Warmup && ctx.Err() == nil {
+		window := min(SteadyWindow, r.cfg.Warmup-took)
+		p := Pacer{Plan: r.cfg.Plan.Opening(), End: window, Grid: sendGrid}
+		before := r.skip
+		r.pace(ctx, &p, time.Now(), func(int64, time.Time, time.Time) { r.skip++ })
+		took = time.Since(begin)
+		if r.cfg.Settle && steady.Window(r.median(), float64(r.skip-before)) {
+			break
+		}
+	}
+	if err := r.cfg.Fleet.Flush(ctx); err != nil && ctx.Err() == nil {
+		return took, err
+	}
+	return took, nil
+}
+
+// median is that of the delivery times of the last window, 0 if they are not known.
+func (r *ingestRun) median() time.Duration {
+	if r.watch == nil {
+		return 0
+	}
+	_, s := r.watch.interval(true)
+	d, _ := s.Quantile("50")
+	return d
+}
+
 // measure sends according to plan and notes the course of the run.
 func (r *ingestRun) measure(ctx context.Context, c *course) {
-	vitals, self := ReadVitals(), WatchSelf()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c.meter.Begin(ctx)
 	r.start = time.Now()
 	if r.watch != nil {
-		r.watch.begin(r.start)
+		r.watch.begin(r.start, r.skip)
 	}
 	done := make(chan struct{})
 	go func() { // ends with the plan or with ctx; waited for below
 		defer close(done)
-		runtime.LockOSThread() // the pacer sleeps in the kernel
-		defer runtime.UnlockOSThread()
-		r.send(ctx)
+		r.pace(ctx, &r.pacer, r.start, r.note)
 	}()
-	c.intervals = r.observe(done)
+	c.intervals, c.gone = r.observe(done, c.meter, cancel)
+	<-done
 	c.took = time.Since(r.start)
-	c.usage, c.hiccup = self.Stop()
-	c.env = Describe(vitals, ReadVitals())
 	c.partial = ctx.Err() != nil
 }
 
-func (r *ingestRun) send(ctx context.Context) {
-	r.pacer.Start(r.start)
-	devices := int64(len(r.cfg.Members))
+// pace sends what falls due, on a thread of its own, as the pacer sleeps in the kernel.
+// each is told of every send, before the fleet has it.
+func (r *ingestRun) pace(ctx context.Context, p *Pacer, start time.Time, each func(k int64, due, now time.Time)) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	p.Start(start)
+	first, devices := r.skip, int64(len(r.cfg.Members))
 	for {
-		from, to, ok := r.pacer.Wait(ctx)
+		from, to, ok := p.Wait(ctx)
 		if !ok {
 			return
 		}
 		for k := from; k < to; k++ {
-			due := r.pacer.Intended(k)
-			f := r.ground.fix(int(k%devices), k/devices+1, due.UnixMilli())
-			now := time.Now()
-			r.sentAt[k%sentRing].Store(now.UnixNano())
-			if r.cfg.Fleet.Send(ctx, int(k%devices), &f) != nil {
+			g, due, now := first+k, p.Intended(k), time.Now()
+			f := r.ground.fix(int(g%devices), g/devices+1, due.UnixMilli())
+			r.sentAt[g%sentRing].Store(now.UnixNano())
+			if r.cfg.Fleet.Send(ctx, int(g%devices), &f) != nil {
 				return // ctx ended, or the fleet did; what was sent is counted
 			}
-			r.sent.Add(1)
-			lag := max(0, now.Sub(due))
-			if lag > lateAfter {
-				r.late.Add(1)
-			}
-			r.lag.Record(lag)
+			each(k, due, now)
 		}
 	}
 }
 
-// observe cuts the run into intervals until the sender is done.
-func (r *ingestRun) observe(done <-chan struct{}) []Interval {
-	tick := time.NewTicker(r.cfg.Interval)
+// note keeps the books of one measured send.
+func (r *ingestRun) note(_ int64, due, now time.Time) {
+	r.sent.Add(1)
+	lag := max(0, now.Sub(due))
+	if lag > lateAfter {
+		r.late.Add(1)
+	}
+	r.bunches.Note(now.Sub(r.start), 1)
+	r.mu.Lock()
+	r.lag.Record(lag)
+	r.lagSlice.Record(lag)
+	r.mu.Unlock()
+}
+
+// glanceEvery is how often somebody may look at a run.
+const glanceEvery = 200 * time.Millisecond
+
+// observe cuts the run into intervals until the sender is done. A server that has died
+// ends it.
+func (r *ingestRun) observe(done <-chan struct{}, meter *Meter, cancel func()) (out []Interval, gone bool) {
+	tick, glance := time.NewTicker(r.cfg.Interval), time.NewTicker(glanceEvery)
 	defer tick.Stop()
-	var out []Interval
-	c := cutter{run: r, at: r.start}
-	c.cpu, _ = processCPU()
+	defer glance.Stop()
+	c := cutter{run: r, at: r.start, meter: meter}
 	for {
 		select {
 		case now := <-tick.C:
-			out = append(out, c.cut(now))
+			out = append(out, c.cut(now, false))
+			if r.cfg.Server != nil && !gone && !r.cfg.Server.Alive() {
+				gone = true
+				cancel()
+			}
+		case now := <-glance.C:
+			if r.cfg.OnGlance != nil {
+				r.cfg.OnGlance(c.glance(now))
+			}
 		case <-done:
-			return append(out, c.cut(time.Now()))
+			return append(out, c.cut(time.Now(), true)), gone
 		}
 	}
 }
@@ -256,30 +330,57 @@ func (r *ingestRun) observe(done <-chan struct{}) []Interval {
 // cutter makes intervals of counters that only grow.
 type cutter struct {
 	run        *ingestRun
+	meter      *Meter
 	at         time.Time
-	cpu        time.Duration
+	due        int64
 	sent, late int64
 	received   int64
+	used       Cores // of the last interval
 }
 
-func (c *cutter) cut(now time.Time) Interval {
+// glance is the interval as far as it has come.
+func (c *cutter) glance(now time.Time) Tick {
 	r := c.run
 	sent, late := r.sent.Load(), r.late.Load()
-	cpu, _ := processCPU()
-	iv := Interval{TNS: int64(c.at.Sub(r.start)), LenNS: int64(now.Sub(c.at)), Sent: sent - c.sent}
-	t := Tick{At: now.Sub(r.start), Sent: iv.Sent, Late: late - c.late, Queued: r.cfg.Fleet.Stats().Queued}
-	if s := now.Sub(c.at).Seconds(); s > 0 {
-		t.ClientCPU = (cpu - c.cpu).Seconds() / s
+	t := Tick{
+		At: now.Sub(r.start), Sent: sent - c.sent, AllSent: sent, Late: late - c.late, Queued: r.cfg.Fleet.Stats().Queued,
+		ClientCPU: c.used.Client, Server: c.used.Server,
 	}
 	if r.watch != nil {
-		received, sum := r.watch.interval()
-		iv.Received, iv.HDR = received-c.received, sum.HDR
-		t.Received = iv.Received
+		received, sum := r.watch.interval(false)
+		t.Received, t.AllReceived = received-c.received, received
 		t.P50, _ = sum.Quantile("50")
 		t.P99, _ = sum.Quantile("99")
-		c.received = received
 	}
-	c.at, c.cpu, c.sent, c.late = now, cpu, sent, late
+	if s := now.Sub(c.at).Seconds(); s > 0 {
+		t.Rate = float64(t.Sent) / s
+	}
+	return t
+}
+
+// cut ends the interval. What the watcher gets after the last one belongs to it, too,
+// see fill.
+func (c *cutter) cut(now time.Time, last bool) Interval {
+	r := c.run
+	c.used = c.meter.Cut()
+	t := c.glance(now)
+	iv := Interval{TNS: int64(c.at.Sub(r.start)), LenNS: int64(now.Sub(c.at)), Sent: t.Sent, Late: t.Late}
+	iv.Use(c.used)
+	due := min(r.cfg.Plan.Due(now.Sub(r.start)), r.pacer.Planned())
+	iv.Offered, c.due = due-c.due, due
+	iv.Backlog = max(0, due-t.AllSent) + int64(t.Queued)
+	r.mu.Lock()
+	if r.lagSlice.Count() > 0 {
+		p99, most := r.lagSlice.h.ValueAtQuantile(99), r.lagSlice.h.Max()
+		iv.LagP99NS, iv.LagMaxNS = &p99, &most
+	}
+	r.lagSlice.Reset()
+	r.mu.Unlock()
+	if r.watch != nil && !last {
+		r.watch.fill(&iv)
+	}
+	c.received = t.AllReceived
+	c.at, c.sent, c.late = now, t.AllSent, c.late+t.Late
 	if r.cfg.OnTick != nil {
 		r.cfg.OnTick(t)
 	}
@@ -291,25 +392,12 @@ type reading struct {
 	version string
 	taken   int64 // fixes that came as far as the store
 	ingest  map[string]uint64
-	usage   *serverUsage
 	fleet   client.FleetStats
-}
-
-func (r *ingestRun) read(ctx context.Context) (reading, error) {
-	s, err := r.cfg.Conn.Status(ctx)
-	return r.reading(ctx, s), err
 }
 
 func (r *ingestRun) settle(ctx context.Context) (reading, error) {
 	s, err := Settle(ctx, r.cfg.Conn)
-	return r.reading(ctx, s), err
-}
-
-func (r *ingestRun) reading(ctx context.Context, s client.Status) reading {
-	return reading{
-		version: s.Version, taken: int64(seen(&s)), ingest: maps.Clone(s.Ingest),
-		usage: readServer(ctx, r.cfg.Conn.Server()), fleet: r.cfg.Fleet.Stats(),
-	}
+	return reading{version: s.Version, taken: int64(seen(&s)), ingest: maps.Clone(s.Ingest), fleet: r.cfg.Fleet.Stats()}, err
 }
 
 // Drops are a server's counters of datagrams that it did not take, by their names in
@@ -319,15 +407,23 @@ var Drops = []string{
 	"auth_fail", "nonce_reuse", "rate_limited", "malformed", "time_future", "broken", "socket_drops", "filtered",
 }
 
-// account fills in the counts, rates and latencies.
-func (r *ingestRun) account(res *Result, before, after *reading, took time.Duration) {
+// account fills in the counts, rates and latencies. Of a server that is gone only the
+// watcher knows what it took.
+func (r *ingestRun) account(res *Result, before, after *reading, gone bool) {
 	c := &res.Counts
-	c.Planned = r.pacer.Planned()
-	c.Sent = r.sent.Load()
-	c.Accepted = min(after.taken-before.taken, c.Sent)
-	c.Lost = c.Sent - c.Accepted
-	c.BytesOut = int64(after.fleet.Bytes - before.fleet.Bytes)
-	if n := after.fleet.Failed - before.fleet.Failed; n > 0 {
+	c.Planned, c.Sent = r.pacer.Planned(), r.sent.Load()
+	if gone {
+		if r.watch != nil {
+			c.Accepted = min(r.watch.count(), c.Sent)
+		}
+		c.Errors["unaccounted"] = c.Sent - c.Accepted
+	} else {
+		c.Accepted = min(after.taken-before.taken, c.Sent)
+		c.Lost = c.Sent - c.Accepted
+	}
+	fleet := r.cfg.Fleet.Stats()
+	c.BytesOut = int64(fleet.Bytes - before.fleet.Bytes)
+	if n := fleet.Failed - before.fleet.Failed; n > 0 {
 		c.Errors["socket"] = int64(n)
 	}
 	if c.Planned > c.Sent {
@@ -338,55 +434,27 @@ func (r *ingestRun) account(res *Result, before, after *reading, took time.Durat
 			c.Dropped[name] = int64(is - was)
 		}
 	}
-	sending := min(took, r.cfg.Duration).Seconds()
+	sending := max(min(time.Duration(res.DurationNS), r.cfg.Duration).Seconds(), 1e-9)
 	res.Rates["offered_per_s"] = float64(c.Planned) / r.cfg.Duration.Seconds()
-	res.Rates["achieved_per_s"] = float64(c.Sent) / max(sending, 1e-9)
-	res.Rates["accepted_per_s"] = float64(c.Accepted) / max(sending, 1e-9)
+	res.Rates["achieved_per_s"] = float64(c.Sent) / sending
+	res.Rates["accepted_per_s"] = float64(c.Accepted) / sending
 	res.Latency["send_lag"] = r.lag.Summary()
 	if r.watch != nil {
 		r.watch.account(res)
-		res.Rates["deliveries_per_s"] = float64(c.Deliveries.Received) / max(sending, 1e-9)
+		res.Rates["deliveries_per_s"] = float64(c.Deliveries.Received) / sending
 	}
 }
 
-func (r *ingestRun) judge(res *Result, c *course) {
-	e := Evidence{
-		Env: c.env, TimerOvershoot: c.overshoot, Hiccup: c.hiccup, Client: c.usage, Took: c.took,
-		Sent: res.Counts.Sent, Late: r.late.Load(), Loopback: r.cfg.Loopback,
-	}
-	if !res.Partial {
-		e.Offered, e.Achieved = res.Rates["offered_per_s"], res.Rates["achieved_per_s"]
-	}
-	if l, ok := res.Latency["response"]; ok {
-		e.Latency = &l
-	}
-	res.Verdict.Judge(e)
-	if c := &res.Counts; c.Lost > 0 {
-		res.Verdict.Warn("W15", Info, map[string]any{"lost": c.Lost, "dropped": c.Dropped},
-			"%d of %d fixes did not arrive (%.3f %%)", c.Lost, c.Sent, 100*float64(c.Lost)/float64(c.Sent))
-	}
-	if n := res.Counts.Dropped["rate_limited"]; n > 0 {
-		res.Verdict.Warn("W20", Doubt, map[string]any{"rate_limited": n},
+func (r *ingestRun) judge(res *Result) {
+	c := &res.Counts
+	res.Judge(Evidence{
+		Late: r.late.Load(), MostInMS: r.bunches.Most(), Plan: r.cfg.Plan, Rate: res.Rates["accepted_per_s"],
+		Queued: int64(r.cfg.Fleet.Stats().Queued), Loopback: r.cfg.Loopback, Lost: c.Lost, Where: c.Dropped,
+	})
+	if n := c.Dropped["rate_limited"]; n > 0 {
+		res.Verdict.Warn("W24", Doubt, map[string]any{"rate_limited": n},
 			"the server held devices to their limits %d times: more devices are needed for this rate", n)
 	}
-}
-
-// check holds the sums against each other.
-func (r *Result) check() error {
-	var sent int64
-	for _, iv := range r.Intervals {
-		sent += iv.Sent
-	}
-	c := &r.Counts
-	switch {
-	case sent != c.Sent:
-		return fmt.Errorf("%w: the intervals have %d sends, the run %d", ErrUnsound, sent, c.Sent)
-	case c.Accepted+c.Lost != c.Sent:
-		return fmt.Errorf("%w: %d accepted and %d lost of %d sent", ErrUnsound, c.Accepted, c.Lost, c.Sent)
-	case c.Planned > 0 && c.Sent > c.Planned:
-		return fmt.Errorf("%w: %d sent of %d planned", ErrUnsound, c.Sent, c.Planned)
-	}
-	return nil
 }
 
 // ground is where the devices of a measurement stand: evenly over the inhabited

@@ -209,7 +209,7 @@ func TestGroundTellsWhichFixAPlaceIs(t *testing.T) {
 
 func TestResultThatDoesNotAddUpIsNoResult(t *testing.T) {
 	good := Result{Counts: Counts{Planned: 10, Sent: 9, Accepted: 8, Lost: 1}, Intervals: []Interval{{Sent: 4}, {Sent: 5}}}
-	if err := good.check(); err != nil {
+	if err := good.Check(); err != nil {
 		t.Error(err)
 	}
 	for name, spoil := range map[string]func(*Result){
@@ -220,7 +220,7 @@ func TestResultThatDoesNotAddUpIsNoResult(t *testing.T) {
 		bad := good
 		bad.Intervals = slices.Clone(good.Intervals)
 		spoil(&bad)
-		if err := bad.check(); !errors.Is(err, ErrUnsound) {
+		if err := bad.Check(); !errors.Is(err, ErrUnsound) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}

@@ -17,18 +17,22 @@ type ingestWatch struct {
 	index map[track.DeviceID]int
 	done  chan struct{}
 
-	mu         sync.Mutex
-	start      time.Time // of the measurement
-	seen       []window  // by device
-	response   *Recorder
-	service    *Recorder
-	slice      *Recorder // of the present interval
-	received   int64     // each fix once
-	duplicate  int64
-	outOfOrder int64
-	frames     int64
-	skipped    uint64
-	err        error
+	mu                   sync.Mutex
+	start                time.Time // of the measurement
+	skip                 int64     // sends before it
+	began                bool
+	seen                 []window // by device
+	response             *Recorder
+	service              *Recorder
+	slice                *Recorder // responses of the present interval
+	serviceSlice         *Recorder
+	received             int64 // each fix once
+	filled, filledFrames int64 // of received and frames, in intervals that are over
+	duplicate            int64
+	outOfOrder           int64
+	frames               int64
+	skipped              uint64
+	err                  error
 }
 
 // window remembers the last 64 fixes of a device.
@@ -66,7 +70,7 @@ func watchIngest(ctx context.Context, r *ingestRun) (*ingestWatch, error) {
 	}
 	w := &ingestWatch{
 		run: r, feed: feed, index: map[track.DeviceID]int{}, done: make(chan struct{}),
-		seen: make([]window, len(r.cfg.Members)), response: NewRecorder(), service: NewRecorder(), slice: NewRecorder(),
+		seen: make([]window, len(r.cfg.Members)), response: NewRecorder(), service: NewRecorder(), slice: NewRecorder(), serviceSlice: NewRecorder(),
 	}
 	for i := range r.cfg.Members {
 		w.index[r.cfg.Members[i].ID] = i
@@ -85,11 +89,14 @@ func watchIngest(ctx context.Context, r *ingestRun) (*ingestWatch, error) {
 	return w, nil
 }
 
-// begin sets the moment that the plan counts from; nothing was sent before it.
-func (w *ingestWatch) begin(start time.Time) {
+// begin sets the moment that the plan counts from, and how many sends were before it.
+func (w *ingestWatch) begin(start time.Time, skip int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.start = start
+	w.start, w.skip, w.began = start, skip, true
+	w.frames, w.skipped = 0, 0
+	w.slice.Reset()
+	w.serviceSlice.Reset()
 }
 
 func (w *ingestWatch) stop() {
@@ -132,7 +139,15 @@ func (w *ingestWatch) fix(f *client.Fix, now time.Time) {
 		return // from before the measurement
 	}
 	fresh, inOrder := w.seen[i].note(n)
+	g := (n-1)*int64(len(w.seen)) + int64(i)
+	since := time.Duration(now.UnixNano() - w.run.sentAt[g%sentRing].Load())
+	k := g - w.skip
 	switch {
+	case !w.began:
+		w.slice.Record(since)
+		return
+	case k < 0:
+		return // of the warm-up, and late
 	case !fresh:
 		w.duplicate++
 		return
@@ -140,22 +155,42 @@ func (w *ingestWatch) fix(f *client.Fix, now time.Time) {
 		w.outOfOrder++
 	}
 	w.received++
-	k := (n-1)*int64(len(w.seen)) + int64(i)
 	late := now.Sub(w.start.Add(w.run.cfg.Plan.When(k)))
 	w.response.Record(late)
 	w.slice.Record(late)
 	if w.run.sent.Load()-k < sentRing {
-		w.service.Record(time.Duration(now.UnixNano() - w.run.sentAt[k%sentRing].Load()))
+		w.service.Record(since)
+		w.serviceSlice.Record(since)
 	}
 }
 
-// interval hands out what came since the last call, and how much came in all.
-func (w *ingestWatch) interval() (received int64, s Summary) {
+// interval tells what came in the present interval, and how much came in all.
+func (w *ingestWatch) interval(reset bool) (received int64, s Summary) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s = w.slice.Summary()
-	w.slice.Reset()
+	if reset {
+		w.slice.Reset()
+	}
 	return w.received, s
+}
+
+// fill ends an interval: what came since the last one is its own.
+func (w *ingestWatch) fill(iv *Interval) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	iv.Received, iv.Frames = w.received-w.filled, w.frames-w.filledFrames
+	w.filled, w.filledFrames = w.received, w.frames
+	iv.HDR = w.slice.Summary().HDR
+	iv.Tagged = map[string]string{"service": w.serviceSlice.Summary().HDR}
+	w.slice.Reset()
+	w.serviceSlice.Reset()
+}
+
+func (w *ingestWatch) count() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.received
 }
 
 // drain waits until as many fixes arrived as the server took, or none came for a
@@ -192,7 +227,7 @@ func (w *ingestWatch) account(res *Result) {
 		Duplicate: w.duplicate, OutOfOrder: w.outOfOrder, Frames: w.frames,
 	}
 	if w.skipped > 0 {
-		res.Verdict.Warn("W21", Doubt, map[string]any{"skipped": w.skipped},
+		res.Verdict.Warn("W25", Doubt, map[string]any{"skipped": w.skipped},
 			"the watcher was too slow: the server skipped %d fixes for it", w.skipped)
 	}
 	res.Latency["response"] = w.response.Summary()

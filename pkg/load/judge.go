@@ -399,3 +399,20 @@ func (b *Bunches) Note(t time.Duration, n int64) {
 
 // Most is the most of them.
 func (b *Bunches) Most() int64 { return b.most }
+
+// MergeHDR brings two histograms together, as Summary and Interval hold them.
+func MergeHDR(a, b string) string {
+	h, g := decode(a), decode(b)
+	switch {
+	case h == nil:
+		return b
+	case g == nil || g.TotalCount() == 0:
+		return a
+	}
+	h.Merge(g)
+	out, err := h.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
+	if err != nil {
+		return a
+	}
+	return string(out)
+}

@@ -104,6 +104,9 @@ func (m *Meter) Cut() Cores {
 
 // End fills in what was used and how the machine was.
 func (m *Meter) End(ctx context.Context, r *Result) {
+	if m.self == nil { // it never came to the measured part
+		m.Begin(ctx)
+	}
 	usage, hiccups := m.self.Stop()
 	m.self = nil
 	after := m.read(ctx)

@@ -135,6 +135,14 @@ func Bursts(n int64, every time.Duration) Plan { return Plan{burst: n, every: ev
 // Bursty tells whether the plan asks for many sends at once.
 func (p Plan) Bursty() bool { return p.burst > 0 }
 
+// Opening is the plan's beginning without an end: its first rate, or its bursts.
+func (p Plan) Opening() Plan {
+	if p.Bursty() || p.Zero() {
+		return p
+	}
+	return Constant(p.steps[0].from)
+}
+
 // Steady tells whether the plan is one rate from beginning to end, or one burst again
 // and again.
 func (p Plan) Steady() bool {

@@ -40,12 +40,47 @@ type conn struct {
 // books are the times that connections share: one lock a read is less than a histogram
 // for each of a thousand.
 type books struct {
-	mu                       sync.Mutex
-	usual, sleeping, service *load.Recorder
+	mu                            sync.Mutex
+	usual, sleeping, service, lag *load.Recorder
+	late, pressed                 int64
+	slice, serviceSlice, lagSlice *load.Recorder // of the present interval
+	lateSlice                     int64
 }
 
 func newBooks() *books {
-	return &books{usual: load.NewRecorder(), sleeping: load.NewRecorder(), service: load.NewRecorder()}
+	b := &books{}
+	for _, r := range []**load.Recorder{&b.usual, &b.sleeping, &b.service, &b.lag, &b.slice, &b.serviceSlice, &b.lagSlice} {
+		*r = load.NewRecorder()
+	}
+	return b
+}
+
+// lateAfter is when a call counts as late.
+const lateAfter = time.Millisecond
+
+// enter files a streak. Caller holds mu.
+func (b *books) enter(s *streak, open bool) {
+	if s.sleeps {
+		b.sleeping.RecordMany(s.d, s.n)
+	} else {
+		b.usual.RecordMany(s.d, s.n)
+		b.slice.RecordMany(s.d, s.n)
+	}
+	if !open {
+		return
+	}
+	b.service.RecordMany(s.after, s.n)
+	b.serviceSlice.RecordMany(s.after, s.n)
+	lag := max(0, s.d-s.after)
+	b.lag.RecordMany(lag, s.n)
+	b.lagSlice.RecordMany(lag, s.n)
+	if lag > lateAfter {
+		b.late += s.n
+		b.lateSlice += s.n
+		if s.waited {
+			b.pressed += s.n
+		}
+	}
 }
 
 // streak is a time that several answers of one read share, as they left in one write.
@@ -54,20 +89,26 @@ type streak struct {
 	n      int64
 	sleeps bool
 	after  time.Duration // open loop: since it was written
+	waited bool          // open loop: for a slot, before that
 }
 
 // run is what all connections of a run look at.
 type run struct {
 	cfg      *Config
 	began    time.Time
-	stopping atomic.Bool // nothing more is issued
+	books    *books
+	from     atomic.Int64 // when the measured part begins, since began; never while it is not known
+	stopping atomic.Bool  // nothing more is issued
 }
+
+// never is later than any run.
+const never = time.Duration(1<<63 - 1)
 
 func (r *run) now() time.Duration { return time.Since(r.began) }
 
 // measured says whether a call whose time counts from due is one of those that count.
 func (r *run) measured(due time.Duration) bool {
-	return due >= r.cfg.Warmup
+	return int64(due) >= r.from.Load()
 }
 
 const (
@@ -119,6 +160,7 @@ func (c *conn) answers() error {
 		c.publish()
 		for len(c.late) > 0 && len(c.l.free) > 0 {
 			c.out = c.l.issue(c.out, c.late[0])
+			c.l.waited()
 			c.late = c.late[1:]
 		}
 		if err == nil {
@@ -261,10 +303,10 @@ func (c *conn) time(s *slot, now time.Duration) {
 	if s == nil || !c.run.measured(s.due) {
 		return
 	}
-	next := streak{d: now - s.due, n: 1, sleeps: s.sleeps, after: now - s.at}
+	next := streak{d: now - s.due, n: 1, sleeps: s.sleeps, after: now - s.at, waited: s.waited}
 	if n := len(c.runs); n > 0 {
 		last := &c.runs[n-1]
-		if last.d == next.d && last.after == next.after && last.sleeps == next.sleeps {
+		if last.d == next.d && last.after == next.after && last.sleeps == next.sleeps && last.waited == next.waited {
 			last.n++
 			return
 		}
@@ -279,15 +321,8 @@ func (c *conn) record() {
 	open := c.run.cfg.open()
 	c.books.mu.Lock()
 	defer c.books.mu.Unlock()
-	for _, s := range c.runs {
-		if s.sleeps {
-			c.books.sleeping.RecordMany(s.d, s.n)
-		} else {
-			c.books.usual.RecordMany(s.d, s.n)
-		}
-		if open {
-			c.books.service.RecordMany(s.after, s.n)
-		}
+	for i := range c.runs {
+		c.books.enter(&c.runs[i], open)
 	}
 	c.runs = c.runs[:0]
 }

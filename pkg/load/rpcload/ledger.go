@@ -30,6 +30,7 @@ type slot struct {
 	id     uint32 // of the last call
 	open   bool   // it is not answered
 	sleeps bool
+	waited bool          // it was due before there was a slot
 	due    time.Duration // since the start of the run: from when its time counts
 	at     time.Duration // when it was written
 }
@@ -80,7 +81,7 @@ func (l *ledger) issue(out []byte, due time.Duration) []byte {
 	if slot.id < l.size { // once around: 0 is no id
 		slot.id += l.size
 	}
-	slot.open, slot.due, slot.sleeps = true, due, false
+	slot.open, slot.due, slot.sleeps, slot.waited = true, due, false, false
 	form := &l.usual.form
 	if l.owed += l.share; l.owed >= 1<<32 {
 		l.owed -= 1 << 32
@@ -90,6 +91,9 @@ func (l *ledger) issue(out []byte, due time.Duration) []byte {
 	l.sent++
 	return form.put(out, slot.id)
 }
+
+// waited notes that the last call that was issued had been due before.
+func (l *ledger) waited() { l.slots[l.fresh[len(l.fresh)-1]].waited = true }
 
 // stamp says when the calls issued since the last stamp were written. closed: their
 // time counts from then.

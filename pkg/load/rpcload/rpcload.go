@@ -43,22 +43,17 @@ type Config struct {
 	Depth    int           // calls under way on each; 0: 512
 	Rate     load.Plan     // calls a second in all, open loop; zero: closed loop
 	Warmup   time.Duration // counts for nothing
+	Settle   bool          // end the warm-up as soon as it is steady; Warmup is then the longest
 	Duration time.Duration // 0: 5 s
 	Drain    time.Duration // for the last answers to come; 0: 5 s
 
 	Server    *load.Process // nil: what the server used is unknown
 	Interval  time.Duration // between two ticks; 0: 1 s
-	OnTick    func(Tick)
-	Connected func() // called when all connections are open and none is used yet
-}
-
-// Tick is how a run goes, at intervals.
-type Tick struct {
-	At       time.Duration // since the start, warm-up included
-	Warming  bool
-	Sent     int64 // in this interval
-	Answered int64
-	Rate     float64 // answers a second in this interval
+	OnTick    func(load.Tick)
+	OnGlance  func(load.Tick)   // a few times a second, of the interval that goes on
+	Connected func()            // called when all connections are open and none is used yet
+	Measuring func()            // called when the warm-up is over
+	Cut       func() load.Cores // asked at the end of each interval
 }
 
 // What a single connection may have under way: a server stops reading a peer that does
@@ -122,6 +117,9 @@ func (c *Config) ShowToken(token []byte) { c.Hello.AuthKind, c.Hello.Auth = rpc.
 
 // open says whether calls fall due by a plan.
 func (c *Config) open() bool { return c.Rate.Peak() > 0 }
+
+// ErrStranger marks a target that answers, and does not speak our protocol.
+var ErrStranger = errors.New("it does not speak our protocol")
 
 // ErrFailed marks a run whose answers were not all there, right and single.
 var ErrFailed = errors.New("the answers are not right")

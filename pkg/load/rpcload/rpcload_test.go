@@ -69,7 +69,7 @@ func TestEveryMethodIsAnsweredRightly(t *testing.T) {
 			if all := cfg.Method == Sleep && cfg.Share == 0; (usual == 0) != all || (sleeping > 0) != (cfg.Method == Sleep) {
 				t.Errorf("%d usual times, %d of sleeping calls", usual, sleeping)
 			}
-			if cfg.Rate.Peak() > 0 && o.Sent != o.Planned {
+			if cfg.Rate.Peak() > 0 && o.Sent != o.Before+o.Planned {
 				t.Errorf("%d were sent, %d planned", o.Sent, o.Planned)
 			}
 		})
@@ -263,8 +263,8 @@ func TestARunThatEndsInItsWarmupHasNoFigures(t *testing.T) {
 	defer cancel()
 	cfg := short(honest(t, rpc.Config{}), func(c *Config) {
 		c.Warmup, c.Interval = time.Minute, 10*time.Millisecond
-		c.OnTick = func(t Tick) {
-			if t.Answered > 0 {
+		c.OnTick = func(t load.Tick) {
+			if t.Received > 0 {
 				cancel()
 			}
 		}
@@ -276,7 +276,7 @@ func TestARunThatEndsInItsWarmupHasNoFigures(t *testing.T) {
 	if o.Took != 0 || o.Answered != 0 || o.Rate() != 0 || o.ClientCPU != 0 || len(o.Intervals) != 0 {
 		t.Errorf("the warm-up was measured: %+v", o)
 	}
-	if r := o.Result("test", &cfg, load.Env{}, true); r.Verdict.Validity != load.Invalid || !r.Verdict.Has("W23") {
+	if r := o.Result("test", &cfg, load.NewMeter(load.MeterConfig{}), true); r.Verdict.Validity != load.Invalid || !r.Verdict.Has("W23") {
 		t.Errorf("nothing was measured, and the result is %v", r.Verdict)
 	}
 }
@@ -334,8 +334,8 @@ func TestAnInterruptedRunKeepsWhatItHas(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cfg := short(honest(t, rpc.Config{}), func(c *Config) {
 		c.Warmup, c.Duration, c.Interval = 0, time.Minute, 10*time.Millisecond
-		c.OnTick = func(t Tick) {
-			if t.Answered > 0 {
+		c.OnTick = func(t load.Tick) {
+			if t.Received > 0 {
 				cancel()
 			}
 		}
@@ -452,7 +452,7 @@ func TestAResultKeepsItsNames(t *testing.T) {
 	if err := cfg.Check(); err != nil {
 		t.Fatal(err)
 	}
-	r := mustRun(t, cfg).Result("1.2.3", &cfg, load.Env{}, true)
+	r := mustRun(t, cfg).Result("1.2.3", &cfg, load.NewMeter(load.MeterConfig{}), true)
 	b, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)

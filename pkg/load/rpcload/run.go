@@ -25,14 +25,20 @@ type Outcome struct {
 	Faults                            []string // the first things that went wrong, in words
 	Gone                              error    // why answers were lost, if the server left or died
 
+	Warmed   time.Duration // before the part that was measured
 	Took     time.Duration // the part that was measured
+	Begun    int64         // calls written in it
 	Answered int64         // in it
-	Planned  int64         // of an open loop: calls that fell due, in all
+	Planned  int64         // of an open loop: calls that fell due in it,
+	Before   int64         // and in the warm-up
+	Late     int64         // of an open loop: calls that left more than 1 ms after they were due,
+	Pressed  int64         // and of those the ones that waited for a slot, which only an answer frees
 	Partial  bool          // interrupted
 
 	Latency  *load.Recorder // of usual calls: from when they were written, or were due in an open loop
 	Sleeping *load.Recorder // of those that sleep
 	Service  *load.Recorder // of an open loop: of all calls, from when they were written
+	Lag      *load.Recorder // of an open loop: from when they were due to when they were written
 
 	ClientCPU time.Duration // while it was measured
 	ServerCPU time.Duration // if ServerKnown
@@ -129,9 +135,12 @@ func Run(ctx context.Context, cfg Config) (*Outcome, error) {
 	for i, nc := range lines {
 		conns[i] = newConn(nc, r, newLedger(cfg.Depth, usual, sleeping, share), shared)
 	}
+	r.from.Store(int64(never))
+	r.books = shared
 	r.drive(ctx, conns, o)
 	o.add(conns)
-	o.Latency, o.Sleeping, o.Service = shared.usual, shared.sleeping, shared.service
+	o.Latency, o.Sleeping, o.Service, o.Lag = shared.usual, shared.sleeping, shared.service, shared.lag
+	o.Late, o.Pressed = shared.late, shared.pressed
 	return o, nil
 }
 
@@ -159,7 +168,7 @@ func (c *Config) dial(ctx context.Context, k *kind) ([]net.Conn, error) {
 		lines[i] = nc
 		w, err := rpc.Greet(ctx, nc, c.Hello)
 		if err != nil {
-			return err
+			return stranger(ctx, err)
 		}
 		return c.fits(&w, len(k.form.frame))
 	}
@@ -180,6 +189,18 @@ func (c *Config) dial(ctx context.Context, k *kind) ([]net.Conn, error) {
 		return nil, err
 	}
 	return lines, nil
+}
+
+// stranger tells a server that refuses us from something that is no server of ours.
+func stranger(ctx context.Context, err error) error {
+	switch rpc.StatusOf(err) {
+	case rpc.Unauthenticated, rpc.PermissionDenied, rpc.Unavailable, rpc.ResourceExhausted, rpc.DeadlineExceeded:
+		return err
+	}
+	if ctx.Err() != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrStranger, err)
 }
 
 // fits holds what is to be done against what the server allows. Inline methods never
@@ -259,73 +280,32 @@ func (r *run) drive(ctx context.Context, conns []*conn, o *Outcome) {
 	}
 	pacing, stopPacing := context.WithCancel(ctx)
 	defer stopPacing()
-	paced := make(chan int64, 1)
+	warming, warm := context.WithCancel(pacing)
+	defer warm()
+	paced := make(chan [2]int64, 1)
 	if r.cfg.open() {
-		go func() { paced <- r.pace(pacing, conns) }() // received below
+		go func() { // received below
+			before, planned := r.paceAll(pacing, warming, conns)
+			paced <- [2]int64{before, planned}
+		}()
 	}
 	ended := make(chan struct{})
 	go func() { // ends with the connections
 		wg.Wait()
 		close(ended)
 	}()
-	r.measure(ctx, conns, o, ended)
+	w := r.watch(conns, o, ended)
+	defer w.stop()
+	w.measure(ctx, warm)
 	stopPacing()
 	if r.cfg.open() {
-		o.Planned = <-paced
+		n := <-paced
+		o.Before, o.Planned = n[0], n[1]
 	}
 	r.stopping.Store(true)
 	r.drain(conns, ended)
 	<-ended
-}
-
-// measure waits through the warm-up and the measured part, or until nobody is left.
-func (r *run) measure(ctx context.Context, conns []*conn, o *Outcome, ended <-chan struct{}) {
-	ticks := time.NewTicker(r.cfg.Interval)
-	defer ticks.Stop()
-	last := r.sample(conns)
-	wait := func(until time.Duration) bool {
-		t := time.NewTimer(until - r.now())
-		defer t.Stop()
-		for {
-			select {
-			case <-t.C:
-				return true
-			case <-ctx.Done():
-				o.Partial = true
-				return false
-			case <-ended:
-				return false
-			case <-ticks.C:
-				now := r.sample(conns)
-				r.tick(last, now, o)
-				last = now
-			}
-		}
-	}
-	if r.cfg.Warmup > 0 && !wait(r.cfg.Warmup) {
-		return // nothing was measured
-	}
-	begin := r.sample(conns)
-	wait(begin.at + r.cfg.Duration)
-	end := r.sample(conns)
-	o.RSSBusy, _ = r.cfg.Server.RSS()
-	o.Took, o.Answered = end.at-begin.at, end.right-begin.right
-	o.ClientCPU = end.client - begin.client
-	o.ServerCPU, o.ServerKnown = end.server-begin.server, begin.known && end.known
-	if o.ServerKnown && begin.all && end.all {
-		o.OthersCPU = max(0, end.machine-begin.machine-o.ClientCPU-o.ServerCPU)
-	}
-}
-
-func (r *run) tick(last, now sample, o *Outcome) {
-	t := Tick{At: now.at, Warming: last.at < r.cfg.Warmup, Sent: now.sent - last.sent, Answered: now.right - last.right}
-	t.Rate = float64(t.Answered) / (now.at - last.at).Seconds()
-	if !t.Warming {
-		o.Intervals = append(o.Intervals, load.Interval{TNS: int64(last.at - r.cfg.Warmup), LenNS: int64(now.at - last.at), Sent: t.Sent, Received: t.Answered})
-	}
-	if r.cfg.OnTick != nil {
-		r.cfg.OnTick(t)
-	}
+	w.last()
 }
 
 // drain gives the last answers time to come, and then ends what still waits for one.
@@ -350,13 +330,27 @@ func (r *run) drain(conns []*conn, ended <-chan struct{}) {
 	}
 }
 
-// pace hands out calls as they fall due, in turn to the connections, until the plan or
-// ctx ends. It tells how many there were.
-func (r *run) pace(ctx context.Context, conns []*conn) (planned int64) {
+// paceAll hands out calls at the plan's first rate until the warm-up is over, and then
+// by the plan. It tells how many fell due.
+func (r *run) paceAll(ctx, warming context.Context, conns []*conn) (before, planned int64) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	p := load.Pacer{Plan: r.cfg.Rate, End: r.cfg.Warmup + r.cfg.Duration}
-	p.Start(r.began)
+	if r.cfg.Warmup > 0 {
+		p := load.Pacer{Plan: r.cfg.Rate.Opening()}
+		before = r.pace(warming, &p, 0, conns)
+	}
+	<-warming.Done()
+	if ctx.Err() != nil {
+		return before, 0
+	}
+	p := load.Pacer{Plan: r.cfg.Rate, End: r.cfg.Duration}
+	return before, r.pace(ctx, &p, time.Duration(r.from.Load()), conns)
+}
+
+// pace hands out calls as they fall due, in turn to the connections, until the plan or
+// ctx ends. The plan counts from start. It tells how many there were.
+func (r *run) pace(ctx context.Context, p *load.Pacer, start time.Duration, conns []*conn) (planned int64) {
+	p.Start(r.began.Add(start))
 	due := make([][]time.Duration, len(conns))
 	for {
 		from, to, ok := p.Wait(ctx)
@@ -365,7 +359,7 @@ func (r *run) pace(ctx context.Context, conns []*conn) (planned int64) {
 		}
 		for k := from; k < to; k++ {
 			i := k % int64(len(conns))
-			due[i] = append(due[i], r.cfg.Rate.When(k))
+			due[i] = append(due[i], start+p.Plan.When(k))
 		}
 		planned += to - from
 		for i, c := range conns {
