@@ -17,66 +17,22 @@ type watch struct{ *Gateway }
 
 var _ trk.WatchServer = watch{}
 
-// Open pulls frames from the hub as the client gives credit for them: what a client does
-// not take stays the hub's to conflate, and costs nothing here.
+// Open sends frames of the hub as the client gives credit for them: what a client does
+// not take stays the hub's to conflate, and costs nothing here. See pump.
 func (g watch) Open(r *rpc.Request, in trk.WatchReq, p trk.WatchOpenPublisher) error {
 	var area trk.Area
 	q, err := g.query(identityOf(r), in.Area(&area))
 	if err != nil {
 		return err
 	}
-	wake := make(chan struct{}, 1)
-	o := hub.Options{Notify: func() {
-		select {
-		case wake <- struct{}{}:
-		default:
-		}
-	}}
+	var o hub.Options
 	if o.ResumeEpoch, o.ResumeSeq, err = resumption(&in); err != nil {
 		return err
 	}
-	s := sessionOf(r)
-	if err := s.pace(r); err != nil {
+	if err := sessionOf(r).pace(r); err != nil {
 		return err
 	}
-	number, viewer, err := s.openWatch(q, o)
-	if err != nil {
-		return err
-	}
-	defer s.closeWatch(number, viewer)
-	if err := p.Answer(watchAck(number, viewer)); err != nil {
-		return err
-	}
-	return g.pump(r, p, viewer, wake)
-}
-
-// pump sends one frame after the other until the subscription or the hub ends. What it
-// has pulled it can send, so that no frame grows old between the hub and the socket.
-func (g watch) pump(r *rpc.Request, p trk.WatchOpenPublisher, viewer *hub.Viewer, wake <-chan struct{}) error {
-	ctx := r.Context()
-	var got [1]*hub.Frame
-	for {
-		if err := p.Ready(ctx); err != nil {
-			return err
-		}
-		frames, err := viewer.TryNext(got[:0])
-		if err != nil {
-			return err
-		}
-		if len(frames) == 0 {
-			select {
-			case <-wake:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-			continue
-		}
-		f := frames[0]
-		if err := p.Emit(f.Skipped, trk.WatchOpenEvent, f.Bytes(g.enc)); err != nil {
-			return err
-		}
-		got[0] = nil // a quiet watch holds on to no frame
-	}
+	return g.open(r, p, q, o)
 }
 
 // Move points a watch at another area, in place.
@@ -189,18 +145,18 @@ func (s *session) reserve(now time.Time) time.Duration {
 	return wait
 }
 
-// openWatch adds a watch, if the connection may have one more.
-func (s *session) openWatch(q hub.Query, o hub.Options) (uint32, *hub.Viewer, error) {
+// openWatch adds the watch of a pump, if the connection may have one more.
+func (s *session) openWatch(p *pump, q hub.Query, o hub.Options) error {
 	most := s.g.cfg.MaxWatches
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.watches) >= most {
-		return 0, nil, &rpc.Error{Status: rpc.Status(trk.AppErrorTooManyWatches), Reason: "rate_limited",
+		return &rpc.Error{Status: rpc.Status(trk.AppErrorTooManyWatches), Reason: "rate_limited",
 			Message: fmt.Sprintf("too many watches: %d on one connection", len(s.watches)), NotRun: true}
 	}
 	viewer, err := s.g.engine.Watch(q, o)
 	if err != nil {
-		return 0, nil, err
+		return err
 	}
 	s.last++
 	for s.watches[s.last] != nil || s.last == 0 { // numbers wrap
@@ -210,8 +166,9 @@ func (s *session) openWatch(q hub.Query, o hub.Options) (uint32, *hub.Viewer, er
 		s.watches = map[uint32]*hub.Viewer{}
 	}
 	s.watches[s.last] = viewer
+	p.number, p.viewer = s.last, viewer
 	s.g.engine.Entrust(viewer, s.who.Load()) // who may have been refreshed since query
-	return s.last, viewer, nil
+	return nil
 }
 
 func (s *session) closeWatch(number uint32, viewer *hub.Viewer) {

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"tracker/pkg/sock"
 )
 
 const (
@@ -53,6 +55,8 @@ type conn struct {
 	waiting   int       // for changed
 	pending   []byte
 	spare     []byte
+	half      []byte // what a direct write began and did not end; goes before pending
+	halfAt    int    // so much of it has left
 	writeBy   time.Time
 	writing   bool   // somebody writes; it goes on until nothing is pending
 	kicked    bool   // and somebody will
@@ -66,7 +70,10 @@ type conn struct {
 	bytes     int // of their bodies
 	subs      int
 	congested []*Subscription // have credit, but the peer does not read
+	wants     []*Subscription // detached ones whose ready is to be called
+	errands   int             // for detached subscriptions, that run
 
+	sock   *sock.Writer // for direct writes; nil where that is not possible
 	parked atomic.Int64 // bytes of long answers that wait for the peer to read; written under mu
 }
 
@@ -86,7 +93,7 @@ func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
 	s.stats.conns.Add(1)
 	defer s.stats.conns.Add(-1)
 
-	c := &conn{s: s, nc: nc, id: s.connIDs.Add(1), limit: minFrame, open: map[uint32]*Request{}}
+	c := &conn{s: s, nc: nc, id: s.connIDs.Add(1), limit: minFrame, sock: sock.NewWriter(nc)}
 	c.changed.L = &c.mu
 	c.inline.c = c
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -311,11 +318,14 @@ func (c *conn) end(e *Error) {
 		c.lastWords()
 	}
 	c.going, c.told = cmp.Or(c.going, &Error{Status: Unavailable}), true
-	c.mu.Unlock()
-	c.flush()
-	c.mu.Lock()
-	for c.writing {
-		c.wait()
+	for (c.owes() || c.writing) && !c.broken {
+		if c.writing { // who wrote directly leaves the rest to others
+			c.wait()
+			continue
+		}
+		c.mu.Unlock()
+		c.flush()
+		c.mu.Lock()
 	}
 	linger := c.leaving && !c.broken
 	c.broken = true
@@ -327,7 +337,12 @@ func (c *conn) end(e *Error) {
 	}
 	c.nc.Close()
 	c.mu.Lock()
-	for c.running > 0 || c.kicked || c.writing {
+	for _, r := range c.open {
+		if r.sub != nil {
+			r.sub.letGo()
+		}
+	}
+	for c.running > 0 || c.errands > 0 || c.kicked || c.writing {
 		c.wait()
 	}
 	c.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"runtime"
+	"sync"
 	"time"
 )
 
@@ -154,9 +155,13 @@ func (c *conn) makeRoom() {
 	c.mu.Unlock()
 }
 
-// kick says whether the caller has to find somebody to write. mu is held.
+// owes says whether there is something to write. mu is held.
+func (c *conn) owes() bool { return len(c.pending) > 0 || c.half != nil }
+
+// kick says whether the caller has to find somebody to write, or to tell subscriptions
+// that they may. mu is held.
 func (c *conn) kick() bool {
-	if len(c.pending) == 0 || c.kicked || c.writing || c.broken {
+	if !c.owes() && len(c.wants) == 0 || c.kicked || c.writing || c.broken {
 		return false
 	}
 	c.kicked = true
@@ -211,25 +216,40 @@ func (c *conn) flushSoon() {
 	}
 	c.mu.Lock()
 	c.kicked = false
+	wants := c.wants
+	c.wants = nil
+	for _, s := range wants {
+		s.called = false
+	}
+	c.errands++
+	c.mu.Unlock()
+	for _, s := range wants {
+		s.tellReady()
+	}
+	c.flush()
+	c.ranErrand()
+}
+
+func (c *conn) ranErrand() {
+	c.mu.Lock()
+	c.errands--
 	c.tell()
 	c.mu.Unlock()
-	c.flush()
 }
 
 // flush writes until nothing is pending, unless somebody does already.
 func (c *conn) flush() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.writing {
+		c.mu.Unlock()
 		return
 	}
 	c.writing = true
-	for len(c.pending) > 0 && !c.broken {
-		out := c.pending
-		c.pending, c.spare = c.spare[:0], nil
+	for c.owes() && !c.broken {
 		c.renew()
+		out, from := c.next()
 		c.mu.Unlock()
-		n, err := c.nc.Write(out)
+		n, err := c.nc.Write(out[from:])
 		c.s.stats.writes.Add(1)
 		c.s.stats.bytesWritten.Add(uint64(n))
 		c.mu.Lock()
@@ -239,15 +259,69 @@ func (c *conn) flush() {
 		switch {
 		case err == nil || c.broken:
 		case errors.Is(err, os.ErrDeadlineExceeded) && !c.leaving:
-			c.tooSlow(out, n)
+			c.tooSlow(out, from+n)
 		default:
 			c.fail()
 		}
 		c.relieve()
 		c.tell()
 	}
+	c.endWrite()
+}
+
+// next takes what is to be written, from that byte on: whole frames. mu is held.
+func (c *conn) next() (out []byte, from int) {
+	if c.half != nil {
+		out, from = c.half, c.halfAt
+		c.half, c.halfAt = nil, 0
+		return out, from
+	}
+	out = c.pending
+	c.pending, c.spare = c.spare[:0], nil
+	return out, 0
+}
+
+// endWrite lets others write, finds somebody for what came meanwhile, and unlocks mu.
+func (c *conn) endWrite() {
 	c.writing = false
+	kick := c.kick()
 	c.tell()
+	c.mu.Unlock()
+	if kick {
+		c.s.pool.flush(c)
+	}
+}
+
+// direct says whether a frame may be written here and now, by who has it. mu is held.
+func (c *conn) direct() bool { return c.sock != nil && !c.writing && !c.owes() && !c.broken }
+
+// scratch is the memory of a direct write.
+var scratch = sync.Pool{New: func() any { return new([]byte) }}
+
+// writeDirect writes an update without waiting; what the kernel does not take is left to
+// those who may wait. It is called with mu, when direct says so, and unlocks it.
+func (c *conn) writeDirect(s *Subscription, event uint16, body []byte) {
+	buf := scratch.Get().(*[]byte)
+	out := s.emit((*buf)[:0], s.seq, event, body)
+	c.writing = true
+	c.mu.Unlock()
+	n, err := c.sock.TryWrite(out)
+	c.s.stats.writes.Add(1)
+	c.s.stats.bytesWritten.Add(uint64(n))
+	*buf = out[:0]
+	c.mu.Lock()
+	switch {
+	case c.broken:
+	case err != nil:
+		c.fail()
+	case n < len(out):
+		c.half, c.halfAt = out, n
+		*buf = nil
+	}
+	c.endWrite()
+	if cap(*buf) <= bigBuffer {
+		scratch.Put(buf)
+	}
 }
 
 // renew moves the write deadline, after a quarter of it. mu is held.
@@ -265,7 +339,7 @@ func (c *conn) renew() {
 // fail gives up writing. The reader learns it by the close. mu is held.
 func (c *conn) fail() {
 	c.broken = true
-	c.pending = nil
+	c.pending, c.half = nil, nil
 	c.nc.Close()
 	c.cancel()
 }

@@ -329,11 +329,14 @@ func (c *conn) admit(r *Request) (refusal, e *Error) {
 	c.running++
 	c.bytes += len(r.keep)
 	if !r.notify {
+		if c.open == nil {
+			c.open = map[uint32]*Request{}
+		}
 		c.open[r.ID] = r
 	}
 	if stream {
 		c.subs++
-		r.sub = &Subscription{c: c, id: r.ID, policy: r.m.Policy, wake: make(chan struct{}, 1), r: r}
+		r.sub = &Subscription{c: c, id: r.ID, policy: r.m.Policy, r: r}
 	}
 	return nil, nil
 }
@@ -409,21 +412,30 @@ func (c *conn) credit(f *Frame) *Error {
 		return protocolError(FaultControl, BadFrame, "credit carries 4 bytes")
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	r := c.open[f.ID]
+	c.grant(f.ID, binary.LittleEndian.Uint32(f.Body))
+	tell := len(c.wants) > 0 && c.kick()
+	c.mu.Unlock()
+	if tell {
+		c.s.pool.flush(c)
+	}
+	return nil
+}
+
+// grant gives a subscription credit for n updates more. mu is held.
+func (c *conn) grant(id, n uint32) {
+	r := c.open[id]
 	if r == nil || r.sub == nil {
 		c.s.stats.fault(FaultLate)
-		return nil
+		return
 	}
 	s := r.sub
-	n := int64(s.credit) + int64(binary.LittleEndian.Uint32(f.Body))
-	if n > int64(c.s.cfg.MaxCredit) {
+	credit := int64(s.credit) + int64(n)
+	if credit > int64(c.s.cfg.MaxCredit) {
 		c.s.stats.fault(FaultCredit)
 		r.stop(OutOfRange)
-		return nil
+		return
 	}
-	s.credit = int(n)
+	s.credit = int(credit)
 	s.drain()
 	s.nudge()
-	return nil
 }

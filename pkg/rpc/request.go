@@ -87,6 +87,9 @@ func (r *Request) stop(s Status) {
 		r.cancel(&Error{Status: s})
 	}
 	r.mu.Unlock()
+	if r.sub != nil {
+		r.sub.letGo()
+	}
 }
 
 // callContext says DeadlineExceeded where the wheel ended it.
@@ -116,6 +119,9 @@ func (r *Request) run() {
 
 func (r *Request) serve() {
 	out, err := r.call()
+	if r.sub != nil && err == nil && r.sub.stays() {
+		return // r is the subscription's
+	}
 	s := r.c.s
 	r.c.finish(r, out, err)
 	var next *Request
@@ -133,17 +139,20 @@ func (r *Request) call() (out []byte, err error) {
 		r.c.makeRoom()
 	}
 	out = append(r.out[:0], make([]byte, HeaderSize)...)
+	defer func() {
+		if v := recover(); v != nil {
+			err = r.c.panicked(r.m, v)
+		}
+	}()
+	if r.sub != nil && r.sub.life.Load() == subEnds {
+		return out, r.sub.leave()
+	}
 	if s := Status(r.ended.Load()); s != 0 {
 		return out, &Error{Status: s, NotRun: true}
 	}
 	if !r.notify && r.c.ctx.Err() != nil {
 		return out, &Error{Status: Canceled, NotRun: true} // nobody is there to hear
 	}
-	defer func() {
-		if v := recover(); v != nil {
-			err = r.c.panicked(r.m, v)
-		}
-	}()
 	if r.m.Stream != nil {
 		return out, r.m.Stream(r, r.sub)
 	}

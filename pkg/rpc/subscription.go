@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/binary"
 	"math"
+	"slices"
+	"sync/atomic"
 )
 
 // Subscription is the server's end of one. Its methods may be called by anybody, at
@@ -14,11 +16,18 @@ type Subscription struct {
 	r      *Request // good until ended
 	id     uint32
 	policy Policy
-	wake   chan struct{} // for Block and Pull
+	life   atomic.Uint32 // of a detached one
+	going  atomic.Bool   // it ends, or soon will
 
 	// Guarded by c.mu.
 	accepted, ended bool
 	waits           bool // in c.congested
+	asked           bool // Able said no
+	called          bool // in c.wants
+	failed          bool // err says why it ends
+	err             error
+	onReady, onEnd  func()        // once detached
+	wake            chan struct{} // made for the first who waits
 	credit          int
 	seq, sent       uint64 // the last update, and the last the peer was told of
 	slots           map[uint64]*slot
@@ -64,7 +73,7 @@ func (s *Subscription) accept(body []byte) error {
 }
 
 func (s *Subscription) over() bool {
-	return s.ended || s.c.broken || s.c.leaving || s.r.Stopped()
+	return s.ended || s.c.broken || s.c.leaving || s.going.Load() || s.r.Stopped()
 }
 
 // Publish sends an update, or does what the method's Policy says. The body is copied.
@@ -79,9 +88,10 @@ func (s *Subscription) Publish(key uint64, event uint16, body []byte) error {
 		}
 		done := s.offer(key, event, body)
 		kick := s.c.kick()
-		ctx := s.c.ctx
+		var ctx context.Context
+		var wake <-chan struct{}
 		if !done {
-			ctx = s.r.Context()
+			ctx, wake = s.r.Context(), s.sleeps()
 		}
 		s.c.mu.Unlock()
 		if kick {
@@ -91,10 +101,18 @@ func (s *Subscription) Publish(key uint64, event uint16, body []byte) error {
 			return nil
 		}
 		select {
-		case <-s.wake:
+		case <-wake:
 		case <-ctx.Done():
 		}
 	}
+}
+
+// sleeps is what wakes who waits. mu is held.
+func (s *Subscription) sleeps() <-chan struct{} {
+	if s.wake == nil {
+		s.wake = make(chan struct{}, 1)
+	}
+	return s.wake
 }
 
 // Ready waits until an update may leave at once: the peer gave credit, and reads. The
@@ -110,15 +128,16 @@ func (s *Subscription) Ready(ctx context.Context) error {
 		}
 		ready := s.ready()
 		var life context.Context
+		var wake <-chan struct{}
 		if !ready {
-			life = s.r.Context()
+			life, wake = s.r.Context(), s.sleeps()
 		}
 		s.c.mu.Unlock()
 		if ready {
 			return nil
 		}
 		select {
-		case <-s.wake:
+		case <-wake:
 		case <-life.Done():
 		case <-ctx.Done():
 			return ctx.Err()
@@ -137,19 +156,33 @@ func (s *Subscription) why() error {
 
 // Emit sends an update after skipped ones that nobody will get, under Pull. It never
 // waits and copies body. Without credit nothing is sent and the error is
-// ResourceExhausted: ask Ready first.
+// ResourceExhausted: ask Ready or Able first.
+//
+// When nothing else is to be written, it writes to the socket by itself, as far as that
+// takes it at once: no other goroutine is woken for an update.
 func (s *Subscription) Emit(skipped uint64, event uint16, body []byte) error {
-	s.c.mu.Lock()
-	err := s.emitNow(skipped, event, body)
-	kick := s.c.kick()
-	s.c.mu.Unlock()
-	if kick {
-		s.c.s.pool.flush(s.c)
+	c := s.c
+	c.mu.Lock()
+	if err := s.mayEmit(); err != nil {
+		c.mu.Unlock()
+		return err
 	}
-	return err
+	s.seq += skipped + 1
+	if c.direct() {
+		c.writeDirect(s, event, body)
+		return nil
+	}
+	c.pending = s.emit(c.pending, s.seq, event, body)
+	c.bound()
+	kick := c.kick()
+	c.mu.Unlock()
+	if kick {
+		c.s.pool.flush(c)
+	}
+	return nil
 }
 
-func (s *Subscription) emitNow(skipped uint64, event uint16, body []byte) error {
+func (s *Subscription) mayEmit() error {
 	if s.policy != Pull {
 		return &Error{Status: FailedPrecondition, Message: "only under Pull"}
 	}
@@ -159,12 +192,7 @@ func (s *Subscription) emitNow(skipped uint64, event uint16, body []byte) error 
 	if s.credit == 0 {
 		return &Error{Status: ResourceExhausted, Message: "no credit"}
 	}
-	if err := s.accept(nil); err != nil {
-		return err
-	}
-	s.seq += skipped + 1
-	s.emit(s.seq, event, body)
-	return nil
+	return s.accept(nil)
 }
 
 func (s *Subscription) offer(key uint64, event uint16, body []byte) bool {
@@ -175,7 +203,7 @@ func (s *Subscription) offer(key uint64, event uint16, body []byte) bool {
 	s.seq++
 	switch {
 	case open:
-		s.emit(s.seq, event, body)
+		s.send(s.seq, event, body)
 	case s.policy == Latest:
 		s.keep(key, event, body)
 	}
@@ -201,7 +229,8 @@ func (s *Subscription) ready() bool {
 	return s.first == nil
 }
 
-func (s *Subscription) emit(seq uint64, event uint16, body []byte) {
+// emit appends an update to dst. mu is held.
+func (s *Subscription) emit(dst []byte, seq uint64, event uint16, body []byte) []byte {
 	skipped := seq - s.sent - 1
 	s.sent = seq
 	s.credit--
@@ -212,12 +241,17 @@ func (s *Subscription) emit(seq uint64, event uint16, body []byte) {
 	aux := uint16(min(skipped, math.MaxUint16))
 	if len(body)+8 > min(chunk, s.c.limit) {
 		whole := append(binary.LittleEndian.AppendUint64(make([]byte, 0, 8+len(body)), seq), body...)
-		s.c.pending = appendMessage(s.c.pending, Frame{Kind: KindEvent, ID: s.id, Code: event, Aux: aux, Body: whole}, s.c.limit)
-	} else {
-		s.c.pending = appendHeader(s.c.pending, KindEvent, 0, 8+len(body), s.id, event, aux)
-		s.c.pending = binary.LittleEndian.AppendUint64(s.c.pending, seq)
-		s.c.pending = append(s.c.pending, body...)
+		return appendMessage(dst, Frame{Kind: KindEvent, ID: s.id, Code: event, Aux: aux, Body: whole}, s.c.limit)
 	}
+	dst = slices.Grow(dst, HeaderSize+8+len(body))
+	dst = appendHeader(dst, KindEvent, 0, 8+len(body), s.id, event, aux)
+	dst = binary.LittleEndian.AppendUint64(dst, seq)
+	return append(dst, body...)
+}
+
+// send adds an update to what is pending. mu is held.
+func (s *Subscription) send(seq uint64, event uint16, body []byte) {
+	s.c.pending = s.emit(s.c.pending, seq, event, body)
 	s.c.bound()
 }
 
@@ -277,7 +311,7 @@ func (s *Subscription) drain() {
 		}
 		s.unlink(at)
 		delete(s.slots, at.key)
-		s.emit(at.seq, at.event, at.body)
+		s.send(at.seq, at.event, at.body)
 		at.next, s.free = s.free, at
 	}
 }
@@ -285,6 +319,10 @@ func (s *Subscription) drain() {
 func (s *Subscription) nudge() {
 	if s.credit == 0 {
 		return
+	}
+	if s.asked && !s.called {
+		s.asked, s.called = false, true
+		s.c.wants = append(s.c.wants, s)
 	}
 	select {
 	case s.wake <- struct{}{}:
