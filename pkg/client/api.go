@@ -185,15 +185,19 @@ func (c *Conn) ResetFloor(ctx context.Context, ref string) (Device, error) {
 	return c.wire.resetFloor(ctx, ref)
 }
 
-// Area is what to look at: some devices, a box, or, the zero value, everything.
+// Area is what to look at: some devices, a box, a map, or, the zero value, everything.
 type Area struct {
 	Devices []string // ids or names
 	Box     *geo.Box
+	Map     string // id or name; to watch
 }
 
 // Positions walks the latest fix of each device in the area.
 func (c *Conn) Positions(ctx context.Context, a Area) iter.Seq2[Fix, error] {
 	return pages(func(after string) ([]Fix, string, error) {
+		if a.Map != "" {
+			return nil, "", fmt.Errorf("map %q: a map is watched: %w", a.Map, track.ErrInvalid)
+		}
 		if len(a.Devices) > 0 && a.Box != nil {
 			return nil, "", fmt.Errorf("area: want devices or a box, not both: %w", track.ErrInvalid)
 		}
@@ -237,7 +241,7 @@ func (c *Conn) History(ctx context.Context, hq HistoryQuery) iter.Seq2[Fix, erro
 type Token struct {
 	ID      string    `json:"id"`
 	Name    string    `json:"name"`
-	Role    string    `json:"role"` // "admin" or "viewer"
+	Role    string    `json:"role"` // "admin", "viewer" or "member"
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires,omitzero"`
 }

@@ -41,7 +41,7 @@ type Config struct {
 	Token  string
 	TLS    TLSConfig
 	// Device is who asks instead of the bearer of a token: it proves that it has the
-	// device's key. A device may Report, and nothing else. Not over http and https.
+	// device's key. A device may Report, and watch the maps that it has joined. Not over http and https.
 	Device seal.Enrolment
 
 	// Timeout bounds each question that is not a stream. 0 = 30 s.

@@ -56,14 +56,15 @@ func watchMessage(op string, a Area, from mark) []byte {
 		All     bool        `json:"all,omitempty"`
 		Devices []string    `json:"devices,omitempty"`
 		BBox    *[4]float64 `json:"bbox,omitempty"`
+		Map     string      `json:"map,omitempty"`
 		Epoch   string      `json:"epoch,omitempty"`
 		Seq     uint64      `json:"seq,omitempty"`
-	}{Op: op, ID: watchID, Devices: a.Devices, Epoch: from.epoch, Seq: from.seq}
+	}{Op: op, ID: watchID, Devices: a.Devices, Map: a.Map, Epoch: from.epoch, Seq: from.seq}
 	switch {
 	case a.Box != nil:
 		b := a.Box
 		m.BBox = &[4]float64{float64(b.South) / geo.E7, float64(b.West) / geo.E7, float64(b.North) / geo.E7, float64(b.East) / geo.E7}
-	case len(a.Devices) == 0:
+	case len(a.Devices) == 0 && a.Map == "":
 		m.All = true
 	}
 	text, _ := json.Marshal(m) // numbers and strings always marshal

@@ -93,6 +93,8 @@ func (c *overRPC) stream(ctx context.Context, open func(ctx context.Context, to 
 
 func asArea(a Area) *trk.AreaT {
 	switch {
+	case a.Map != "":
+		return &trk.AreaT{MapRef: a.Map, Box: asBox(a.Box), Devices: a.Devices}
 	case a.Box != nil:
 		return &trk.AreaT{Box: asBox(a.Box), Devices: a.Devices}
 	case len(a.Devices) > 0:

@@ -29,6 +29,13 @@ type transport interface {
 	createToken(ctx context.Context, name, role string, ttl time.Duration) (Token, string, error)
 	revokeToken(ctx context.Context, id string) error
 
+	createMap(ctx context.Context, name string) (Map, error)
+	maps(ctx context.Context, match, after string) (page []Map, next string, err error)
+	showMap(ctx context.Context, ref string) (MapDetail, error)
+	deleteMap(ctx context.Context, ref string) error
+	changeMap(ctx context.Context, ref string, devices []string, join bool) (Map, error)
+	grantMap(ctx context.Context, ref, token string, grant bool) error
+
 	// watch begins to watch an area, behind from if the server still can. The feed is
 	// the caller's to close.
 	watch(ctx context.Context, a Area, from mark) (feed, error)

@@ -334,8 +334,8 @@ func (w *Watch) handle() (e Event, ok bool, err error) {
 		return w.watching()
 	case "error":
 		refusal := f.problem.asError(0)
-		if w.stream == 0 {
-			refusal.Status = httpStatus(refusal.Code) // of the watch itself
+		if w.stream == 0 || !w.asking() { // nothing was asked: it is the end of the watch
+			refusal.Status = httpStatus(refusal.Code)
 			return Event{}, false, refusal
 		}
 		w.answered(false)
@@ -361,6 +361,13 @@ func (w *Watch) watching() (Event, bool, error) {
 	w.stream, w.epoch = w.f.stream, w.f.epoch
 	w.answered(true)
 	return Event{Kind: Resumed}, resumed, nil
+}
+
+// asking tells whether an answer is to come.
+func (w *Watch) asking() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.asked) > 0
 }
 
 // answered books the answer to the oldest question.
