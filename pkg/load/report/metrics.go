@@ -19,9 +19,9 @@ type metric struct {
 	show   func(float64) string
 	// value is the figure of the whole run, if it has one.
 	value func(*view) (float64, bool)
-	// part is the figure of any selection of the run's slots, for intervals within a run;
-	// nil where the course of the run does not tell it.
-	part func(some []*slot) (float64, bool)
+	// part is the figure of any selection of the run's slots, told by their places, for
+	// intervals within a run; nil where the course of the run does not tell it.
+	part func(v *view, pick []int) (float64, bool)
 }
 
 // metrics are all figures, in the order in which they are told.
@@ -65,14 +65,7 @@ func latencyMetric(k string, p float64) metric {
 		return float64(d), ok
 	}
 	if k == "response" {
-		m.part = func(some []*slot) (float64, bool) {
-			list := make([]hist, len(some))
-			for i, s := range some {
-				list[i] = s.hist
-			}
-			h := merge(list...)
-			return float64(h.at(p)), h.firm(p)
-		}
+		m.part = func(v *view, pick []int) (float64, bool) { return v.course().at(pick, p) }
 	}
 	return m
 }
@@ -89,11 +82,11 @@ func rateMetric(k string) metric {
 		n = func(s *slot) int64 { return s.sent }
 	}
 	if k != "accepted_per_s" { // the course of a run does not tell what was accepted
-		m.part = func(some []*slot) (float64, bool) {
+		m.part = func(v *view, pick []int) (float64, bool) {
 			var sum int64
 			var long float64
-			for _, s := range some {
-				sum, long = sum+n(s), long+s.long()
+			for _, i := range pick {
+				sum, long = sum+n(&v.slots[i]), long+v.slots[i].long()
 			}
 			return float64(sum) / long, sum > 0
 		}

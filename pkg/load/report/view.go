@@ -13,6 +13,8 @@ type view struct {
 	hists map[string]hist // by latency
 	slots []slot
 	every int // intervals in a slot
+
+	laid *course // made when it is first asked for
 }
 
 // slot is a stretch of time that is drawn as one.
@@ -133,4 +135,65 @@ func (v *view) latencies() []string {
 		}
 	}
 	return names
+}
+
+// course is the histograms of the slots laid over one common row of bars, so that any
+// selection of slots is added up fast.
+type course struct {
+	values []int64 // the highest of each bar
+	slots  [][]counter
+	sum    []int64 // scratch
+}
+
+type counter struct {
+	at int // of the bar
+	n  int64
+}
+
+func (v *view) course() *course {
+	if v.laid != nil {
+		return v.laid
+	}
+	all := make([]hist, len(v.slots))
+	for i := range v.slots {
+		all[i] = v.slots[i].hist
+	}
+	union := merge(all...)
+	c := &course{values: make([]int64, len(union.bars)), slots: make([][]counter, len(v.slots)), sum: make([]int64, len(union.bars))}
+	for i, b := range union.bars {
+		c.values[i] = b.hi
+	}
+	for i := range v.slots {
+		at := 0
+		for _, b := range v.slots[i].hist.bars {
+			for union.bars[at].lo != b.lo || union.bars[at].hi != b.hi {
+				at++
+			}
+			c.slots[i] = append(c.slots[i], counter{at, b.n})
+		}
+	}
+	v.laid = c
+	return c
+}
+
+// at is a percentile of the selected slots together.
+func (c *course) at(pick []int, p float64) (float64, bool) {
+	clear(c.sum)
+	var total int64
+	for _, i := range pick {
+		for _, k := range c.slots[i] {
+			c.sum[k.at] += k.n
+			total += k.n
+		}
+	}
+	if total == 0 || !firm(p, total) {
+		return 0, false
+	}
+	rank := rankOf(p, total)
+	for i, n := range c.sum {
+		if rank -= n; rank <= 0 {
+			return float64(c.values[i]), true
+		}
+	}
+	return 0, false
 }

@@ -1,0 +1,183 @@
+package report
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+)
+
+// studentT is how far from the middle of Student's distribution with n degrees of
+// freedom (any above 0, whole or not) the share p lies to the left.
+func studentT(p, n float64) float64 {
+	if p < 0.5 {
+		return -studentT(1-p, n)
+	}
+	lo, hi := 0.0, 1.0
+	for studentCDF(hi, n) < p && hi < 1e12 {
+		lo, hi = hi, 2*hi
+	}
+	for range 200 {
+		mid := (lo + hi) / 2
+		if mid == lo || mid == hi {
+			break
+		}
+		if studentCDF(mid, n) < p {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	return (lo + hi) / 2
+}
+
+// studentCDF is the share that lies below t, for t from 0 on.
+func studentCDF(t, n float64) float64 {
+	return 1 - betaShare(n/2, 0.5, n/(n+t*t))/2
+}
+
+// betaShare is the regularized incomplete beta function, by its continued fraction.
+func betaShare(a, b, x float64) float64 {
+	if x <= 0 || x >= 1 {
+		return min(max(x, 0), 1)
+	}
+	la, _ := math.Lgamma(a)
+	lb, _ := math.Lgamma(b)
+	lab, _ := math.Lgamma(a + b)
+	front := math.Exp(lab - la - lb + a*math.Log(x) + b*math.Log1p(-x))
+	if x > (a+1)/(a+b+2) { // it converges fast on one side only
+		return 1 - front*betaFraction(b, a, 1-x)/b
+	}
+	return front * betaFraction(a, b, x) / a
+}
+
+// betaFraction evaluates the fraction from the front, keeping numerator and
+// denominator as running ratios.
+func betaFraction(a, b, x float64) float64 {
+	const tiny = 1e-300
+	away := func(v float64) float64 {
+		if math.Abs(v) < tiny {
+			return tiny
+		}
+		return v
+	}
+	c, d := 1.0, 1/away(1-(a+b)*x/(a+1))
+	f := d
+	for i := 1; i < 500; i++ {
+		m := float64(i)
+		even := m * (b - m) * x / ((a + 2*m - 1) * (a + 2*m))
+		d, c = 1/away(1+even*d), away(1+even/c)
+		f *= d * c
+		odd := -(a + m) * (a + b + m) * x / ((a + 2*m) * (a + 2*m + 1))
+		d, c = 1/away(1+odd*d), away(1+odd/c)
+		step := d * c
+		f *= step
+		if math.Abs(step-1) < 1e-15 {
+			break
+		}
+	}
+	return f
+}
+
+// interval is a figure and the bounds between which it is thought to lie.
+type interval struct{ mid, lo, hi float64 }
+
+// meanOf is the mean and the variance of the sample.
+func meanOf(list []float64) (mean, variance float64) {
+	for _, v := range list {
+		mean += v / float64(len(list))
+	}
+	if len(list) < 2 {
+		return mean, 0
+	}
+	for _, v := range list {
+		variance += (v - mean) * (v - mean) / float64(len(list)-1)
+	}
+	return mean, variance
+}
+
+func median(list []float64) float64 {
+	s := slices.Sorted(slices.Values(list))
+	if n := len(s); n%2 == 0 {
+		return (s[n/2-1] + s[n/2]) / 2
+	}
+	return s[len(s)/2]
+}
+
+// paired is the mean of differences of logarithms, a launch of one side beside one of
+// the other, and its interval by Student's t.
+func paired(a, b []float64, confidence float64) interval {
+	d := make([]float64, len(a))
+	for i := range a {
+		d[i] = b[i] - a[i]
+	}
+	mean, variance := meanOf(d)
+	half := studentT((1+confidence)/2, float64(len(d)-1)) * math.Sqrt(variance/float64(len(d)))
+	return interval{mean, mean - half, mean + half}
+}
+
+// unpaired is the difference of the means of logarithms, and its interval by Welch's
+// version of Student's t, which lets both sides vary as they do.
+func unpaired(a, b []float64, confidence float64) interval {
+	ma, va := meanOf(a)
+	mb, vb := meanOf(b)
+	sa, sb := va/float64(len(a)), vb/float64(len(b))
+	mid := mb - ma
+	if sa+sb == 0 {
+		return interval{mid, mid, mid}
+	}
+	free := (sa + sb) * (sa + sb) / (sa*sa/float64(len(a)-1) + sb*sb/float64(len(b)-1))
+	half := studentT((1+confidence)/2, free) * math.Sqrt(sa+sb)
+	return interval{mid, mid - half, mid + half}
+}
+
+const (
+	resamples = 400
+	fewSlots  = 10 // with fewer pieces of a run nothing is said of how it varies
+)
+
+// figureOf is a figure of some pieces of a run.
+type figureOf func(pick []int) (float64, bool)
+
+// resample draws runs anew from the pieces of a run, in blocks of neighbours so that
+// what depends on its neighbour stays together, and returns the figure of each.
+func resample(rnd *rand.Rand, pieces []int, figure figureOf) []float64 {
+	n := len(pieces)
+	block := max(1, int(math.Ceil(math.Cbrt(float64(n)))))
+	pick := make([]int, 0, n+block)
+	var list []float64
+	for range resamples {
+		pick = pick[:0]
+		for len(pick) < n {
+			at := rnd.IntN(n)
+			for i := range block {
+				pick = append(pick, pieces[(at+i)%n])
+			}
+		}
+		if v, ok := figure(pick[:n]); ok && v > 0 {
+			list = append(list, v)
+		}
+	}
+	return list
+}
+
+// within is the interval of the ratio of two runs' figures from how each varied in
+// itself: the middle share of the ratios of runs drawn anew. ok is false if too little
+// is known.
+func within(a, b []int, ofA, ofB figureOf, confidence float64) (lo, hi float64, ok bool) {
+	if len(a) < fewSlots || len(b) < fewSlots {
+		return 0, 0, false
+	}
+	rnd := rand.New(rand.NewPCG(1, 2)) // the same files give the same answer
+	ra, rb := resample(rnd, a, ofA), resample(rnd, b, ofB)
+	n := min(len(ra), len(rb))
+	if n < resamples*9/10 {
+		return 0, 0, false
+	}
+	ratios := make([]float64, n)
+	for i := range ratios {
+		ratios[i] = rb[i] / ra[i]
+	}
+	slices.Sort(ratios)
+	cut := int((1 - confidence) / 2 * float64(n))
+	return ratios[cut], ratios[n-1-cut], true
+}
