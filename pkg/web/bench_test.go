@@ -12,24 +12,19 @@ import (
 	"tracker/pkg/track"
 )
 
-// BenchmarkSession tells what an idle WebSocket with one watch costs in memory of the
+// BenchmarkIdleViewer tells what an idle WebSocket with one watch costs in memory of the
 // process, both ends' sockets not counted.
-func BenchmarkSession(b *testing.B) {
+func BenchmarkIdleViewer(b *testing.B) {
 	h := newHouse(b, func(c *Config) { c.MaxPerAddress = 1 << 20 })
-	h.enroll("van")
-	const sessions = 2000
+	h.apply(fixAt(h.enroll("van")[0], 1, 1, 1))
+	const viewers = 2000
 	for b.Loop() {
-		var conns []net.Conn
 		before := inUse()
-		for range sessions {
-			c := h.raw(fmt.Sprintf(handshake, h.addr, h.viewer, "") + string(clientFrame(1, true, []byte(`{"op":"watch","id":1,"all":true}`))))
-			conns = append(conns, c)
-		}
-		for _, c := range conns {
-			p, _ := upgrade(b, c)
-			p.until(func(m msg) bool { return m.Type == "snapshot" && !m.More })
-		}
-		b.ReportMetric(float64(inUse()-before)/sessions, "B/session")
+		conns := h.idleViewers(viewers)
+		m := inUse()
+		b.ReportMetric(float64(m.heap-before.heap)/viewers, "heap-B/viewer")
+		b.ReportMetric(float64(m.stack-before.stack)/viewers, "stack-B/viewer")
+		b.ReportMetric(float64(m.goroutines-before.goroutines)/viewers, "goroutines/viewer")
 		for _, c := range conns {
 			_ = c.Close()
 		}
@@ -39,15 +34,31 @@ func BenchmarkSession(b *testing.B) {
 	}
 }
 
-// inUse is the heap and the stacks after a collection. The client's halves are in it,
-// too, but for their few hundred bytes.
-func inUse() int64 {
+// idleViewers opens WebSockets that watch everything and have their snapshot.
+func (h *house) idleViewers(n int) (conns []net.Conn) {
+	h.t.Helper()
+	for range n {
+		conns = append(conns, h.raw(fmt.Sprintf(handshake, h.addr, h.viewer, "")+
+			string(clientFrame(1, true, []byte(`{"op":"watch","id":1,"all":true}`)))))
+	}
+	for _, c := range conns {
+		p, _ := upgrade(h.t, c)
+		p.until(func(m msg) bool { return m.Type == "snapshot" && !m.More })
+	}
+	return conns
+}
+
+type usage struct{ heap, stack, goroutines int64 }
+
+// inUse is what is taken after stacks have shrunk, which takes a few collections. The
+// client's halves are in it, too, but for their few hundred bytes.
+func inUse() usage {
 	var m runtime.MemStats
-	for range 3 {
+	for range 5 {
 		runtime.GC()
 	}
 	runtime.ReadMemStats(&m)
-	return int64(m.HeapInuse + m.StackInuse)
+	return usage{int64(m.HeapInuse), int64(m.StackInuse), int64(runtime.NumGoroutine())}
 }
 
 // BenchmarkFanOut applies batches of 100 fixes while viewers watch everything, and

@@ -116,7 +116,16 @@ func (c *conn) Write(b []byte) (int, error) {
 func (c *conn) SetDeadline(t time.Time) error    { return c.Conn.SetReadDeadline(t) }
 func (c *conn) SetWriteDeadline(time.Time) error { return nil }
 
+// Close is the HTTP server's, who has nothing to close when the connection has become a
+// session's.
 func (c *conn) Close() error {
+	if c.upgraded.Load() {
+		return nil
+	}
+	return c.shut()
+}
+
+func (c *conn) shut() error {
 	if c.closed.CompareAndSwap(false, true) {
 		if c.unread.Load() {
 			linger(c.Conn)
@@ -193,6 +202,6 @@ func (cs *connSet) hurry() {
 // closeAll ends what is left.
 func (cs *connSet) closeAll() {
 	for _, c := range cs.list() {
-		_ = c.Close()
+		_ = c.shut()
 	}
 }

@@ -85,7 +85,7 @@ func (w *Web) openRPC(c *conn, buffered net.Conn, key string) {
 	c.upgraded.Store(true)
 	m := &messages{conn: c, buf: drain(c, buffered)}
 	if !w.calls.begin() {
-		_ = c.Close()
+		_ = c.shut()
 		return
 	}
 	_, err := c.Write(upgradeReply(key, rpcProtocol))
@@ -368,5 +368,5 @@ func (m *messages) CloseWrite() error {
 
 func (m *messages) Close() error {
 	m.sayClose(clientLeft)
-	return m.conn.Close()
+	return m.conn.shut()
 }

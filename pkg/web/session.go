@@ -91,11 +91,7 @@ func (w *Web) open(c *conn, buffered net.Conn, key string, who engine.Identity, 
 	early := drain(c, buffered)
 	s := &session{w: w, c: c, who: who, id: id, gone: make(chan struct{})}
 	s.writer.init(c)
-	var r io.Reader = c
-	if len(early) > 0 {
-		r = io.MultiReader(bytes.NewReader(early), c)
-	}
-	s.in = newFrameReader(r)
+	s.in = newFrameReader(s.source(early))
 	if who.Role == engine.RoleAdmin {
 		s.in.most = maxReportMessage
 	}
@@ -103,7 +99,7 @@ func (w *Web) open(c *conn, buffered net.Conn, key string, who engine.Identity, 
 	s.heard.Store(now)
 	s.pinged.Store(now)
 	if !w.sessions.add(s) {
-		_ = c.Close()
+		_ = c.shut()
 		return
 	}
 	if s.tcp != nil {
@@ -121,6 +117,19 @@ func (w *Web) open(c *conn, buffered net.Conn, key string, who engine.Identity, 
 }
 
 const sendBuffer = 256 << 10
+
+// source is where messages come from: what has been read of them, and then the socket
+// itself, where nothing in between has to see what comes.
+func (s *session) source(early []byte) io.Reader {
+	var r io.Reader = s.c
+	if s.tcp != nil {
+		r = s.tcp
+	}
+	if len(early) > 0 {
+		r = io.MultiReader(bytes.NewReader(early), r)
+	}
+	return r
+}
 
 // drain returns what the HTTP server read beyond the request: the reader gives its
 // buffer before it asks the connection, and the connection has no time left.
@@ -184,22 +193,13 @@ func upgradeReply(key, protocol string) []byte {
 func (s *session) run() {
 	defer s.w.sessions.remove(s)
 	defer s.w.stats.closed.Add(1)
-	s.guard(s.read)
+	s.read()
 	s.stays()
 	s.c.unread.Store(s.why() != hungUp)
-	_ = s.c.Close()
+	_ = s.c.shut()
 }
 
-// guard ends the session, and only it, on a bug of ours.
-func (s *session) guard(fn func()) {
-	defer func() {
-		if p := recover(); p != nil {
-			s.broke(p)
-		}
-	}()
-	fn()
-}
-
+// broke ends the session, and only it, on a bug of ours.
 func (s *session) broke(p any) {
 	s.w.log.Error("panic in a session", "request", s.id, "err", p, "stack", string(debug.Stack()))
 	s.end(ourFault)
@@ -250,24 +250,41 @@ type resumption struct{ epoch, seq uint64 }
 
 // read takes messages until the client closes or the line breaks. After the session
 // ended it goes on for a moment, for the client's close.
+//
+// It waits here and not deeper, where a stack of 4 KiB is enough for it.
 func (s *session) read() {
+	defer func() {
+		if p := recover(); p != nil {
+			s.broke(p)
+		}
+	}()
 	for {
-		op, payload, err := s.in.next()
+		err := s.in.await()
+		if err == nil {
+			err = s.readOne()
+		}
 		if err != nil {
 			s.end(asClosing(err))
 			return
 		}
-		if op == ws.OpClose {
-			s.end(clientLeft)
-			return
-		}
-		now := time.Now()
-		s.heard.Store(now.UnixNano())
-		if s.ended() || op == ws.OpPong || op == ws.OpText && s.hear(payload, now) {
-			continue
-		}
-		s.understand(op, payload, now)
 	}
+}
+
+func (s *session) readOne() error {
+	op, payload, err := s.in.next()
+	if err != nil {
+		return err
+	}
+	if op == ws.OpClose {
+		return clientLeft
+	}
+	now := time.Now()
+	s.heard.Store(now.UnixNano())
+	if s.ended() || op == ws.OpPong || op == ws.OpText && s.hear(payload, now) {
+		return nil
+	}
+	s.understand(op, payload, now)
+	return nil
 }
 
 func (s *session) pause(d time.Duration) {

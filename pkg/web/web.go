@@ -209,7 +209,6 @@ func (w *Web) httpServer() *fasthttp.Server {
 		MaxRequestBodySize:           maxBody,
 		DisablePreParseMultipartForm: true,
 		NoDefaultContentType:         true,
-		KeepHijackedConns:            true,
 		CloseOnShutdown:              true,
 		MaxIdleWorkerDuration:        2 * time.Second,
 		Logger:                       quiet{w.log},

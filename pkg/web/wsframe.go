@@ -85,13 +85,19 @@ func newFrameReader(r io.Reader) *frameReader {
 	return &frameReader{r: bufio.NewReaderSize(r, readBuffer), most: maxMessage, state: ws.StateServerSide}
 }
 
+// await waits until something comes, with nothing of the last message kept.
+func (f *frameReader) await() error {
+	if !f.state.Fragmented() {
+		f.forget()
+	}
+	_, err := f.r.Peek(1)
+	return err
+}
+
 // next returns the next control frame, or the next whole text message. The payload
 // stands until the call after. Errors are *closing where the client is told why, or
 // what the connection said.
 func (f *frameReader) next() (ws.OpCode, []byte, error) {
-	if !f.state.Fragmented() {
-		f.forget()
-	}
 	for {
 		h, err := ws.ReadHeaderBuffer(f.r, f.header[:0])
 		if err != nil {
