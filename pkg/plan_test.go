@@ -55,7 +55,7 @@ var rooms = map[string]string{
 	"tui":    "client track geo",
 	"load":   "client rpc wire track geo",
 
-	"load/peers": "load/rpcload",
+	"load/peers": "load/rpcload client rpc wire track",
 }
 
 // doors says which room may import a third-party module. Test files may use more;

@@ -11,10 +11,10 @@ type MQTT struct {
 	QoS        byte   // that was asked for, 0 or 1
 	Connected  bool
 	Subscribed bool
-	Acked      int64  // answers to messages of quality 1
-	Pongs      int64  // answers to our PINGREQs
-	Again      int64  // messages that the broker marked as sent before
-	Owed       []byte // PUBACKs, to be written; the caller empties it
+	Acked      int64 // answers to messages of quality 1
+	Pongs      int64 // answers to our PINGREQs
+	Again      int64 // messages that the broker marked as sent before
+	owed       []byte
 }
 
 // The packets, first four bits of the first byte.
@@ -89,6 +89,16 @@ func (c *MQTT) Take(b []byte, to Sink) (int, error) {
 	}
 }
 
+// Owe is what the broker wants back, good until the next Take.
+func (c *MQTT) Owe() []byte {
+	b := c.owed
+	c.owed = b[:0]
+	return b
+}
+
+// Confirmed is how many messages of quality 1 were answered.
+func (c *MQTT) Confirmed() int64 { return c.Acked }
+
 // mqttPacket cuts one packet off b; n is 0 when it is not whole.
 func mqttPacket(b []byte) (body []byte, n int, err error) {
 	size := 0
@@ -157,10 +167,10 @@ func (c *MQTT) message(flags byte, body []byte, to Sink) error {
 		if len(body) < 2 || body[0]|body[1] == 0 {
 			return broken(errProtocol, "mqtt: a message without an id", body)
 		}
-		if len(c.Owed) > mostOwed {
+		if len(c.owed) > mostOwed {
 			return broken(errTooLong, "mqtt: answers that were never written", nil)
 		}
-		c.Owed = append(c.Owed, mqttPuback<<4, 2, body[0], body[1])
+		c.owed = append(c.owed, mqttPuback<<4, 2, body[0], body[1])
 		body = body[2:]
 	}
 	if flags&again != 0 {

@@ -11,7 +11,7 @@ type NATS struct {
 	Subject string // the only one whose messages may come
 	Info    bool   // the server introduced itself
 	Pongs   int64  // answers to our PINGs
-	Owed    []byte // PONGs, to be written; the caller empties it
+	owed    []byte
 }
 
 const (
@@ -55,6 +55,13 @@ func (c *NATS) Take(b []byte, to Sink) (int, error) {
 		done += n
 	}
 	return done, nil
+}
+
+// Owe is what the server wants back, good until the next Take.
+func (c *NATS) Owe() []byte {
+	b := c.owed
+	c.owed = b[:0]
+	return b
 }
 
 // one takes one operation, or 0 bytes when it is not whole.
@@ -104,10 +111,10 @@ func (c *NATS) control(line []byte) error {
 		return fmt.Errorf("nats: %s", line[len("-ERR "):])
 	case !c.Info:
 	case string(line) == "PING":
-		if len(c.Owed) > maxLine {
+		if len(c.owed) > maxLine {
 			return broken(errTooLong, "nats: pings", nil)
 		}
-		c.Owed = append(c.Owed, natsPong...)
+		c.owed = append(c.owed, natsPong...)
 		return nil
 	case string(line) == "PONG":
 		c.Pongs++

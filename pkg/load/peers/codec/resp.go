@@ -58,6 +58,12 @@ func (c *RESP) Take(b []byte, to Sink) (int, error) {
 	return done, nil
 }
 
+// Owe is what the server wants back: nothing.
+func (c *RESP) Owe() []byte { return nil }
+
+// Confirmed is how many commands were answered.
+func (c *RESP) Confirmed() int64 { return c.Replies }
+
 // one takes one value, or 0 bytes when it is not whole.
 func (c *RESP) one(b []byte, to Sink) (int, error) {
 	switch b[0] {
