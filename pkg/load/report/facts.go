@@ -312,6 +312,23 @@ func slotsTable(v *view) *table {
 		t.Rows = append(t.Rows, append(row, orDash(dur(float64(s.lagP99)), s.hasLag), orDash(three(s.clientCPU), s.hasClient),
 			orDash(three(s.serverCPU), s.hasServe), s.why()))
 	}
+	return t.prune()
+}
+
+// prune takes out columns that say nothing in any row.
+func (t *table) prune() *table {
+	empty := func(column int) bool {
+		return !slices.ContainsFunc(t.Rows, func(row []string) bool { return !slices.Contains([]string{"", "–", "0"}, row[column]) })
+	}
+	for c := len(t.Head) - 1; c > 1; c-- {
+		if !empty(c) {
+			continue
+		}
+		t.Head = slices.Delete(t.Head, c, c+1)
+		for i := range t.Rows {
+			t.Rows[i] = slices.Delete(t.Rows[i], c, c+1)
+		}
+	}
 	return t
 }
 

@@ -64,12 +64,8 @@ func Write(kind, path string, r *load.Result, c Context) error {
 
 // WriteAll writes one report of several results.
 func WriteAll(kind, path string, files []*File, c Context) error {
-	write, ok := writers[kind]
-	if !ok {
-		return fmt.Errorf("%w as %q: want %s", ErrKind, kind, strings.Join(Kinds(), ", "))
-	}
 	var b bytes.Buffer
-	if err := write(&b, files, c); err != nil {
+	if err := Print(&b, kind, files, c); err != nil {
 		return err
 	}
 	if path == "-" {
@@ -77,6 +73,15 @@ func WriteAll(kind, path string, files []*File, c Context) error {
 		return err
 	}
 	return replace(path, b.Bytes())
+}
+
+// Print writes one report of several results to w.
+func Print(w io.Writer, kind string, files []*File, c Context) error {
+	write, ok := writers[kind]
+	if !ok {
+		return fmt.Errorf("%w as %q: want %s", ErrKind, kind, strings.Join(Kinds(), ", "))
+	}
+	return write(w, files, c)
 }
 
 // replace writes a file in one step, so that whoever reads it meanwhile, as the
