@@ -26,7 +26,6 @@ type rpcWire struct {
 	left   int // of them
 	parts  []byte
 	fixes  []Fix
-	out    Frame // the one that is handed out
 	credit [rpc.HeaderSize + 4]byte
 }
 
@@ -155,11 +154,12 @@ func (p *rpcWire) event(l *Line, f *rpc.Frame, s Sink) error {
 	if len(body) < sequence {
 		return protocol("an event of %d bytes", len(body))
 	}
-	p.out = Frame{Bytes: size}
-	if err := p.read(body[sequence:], &p.out); err != nil {
+	var out Frame
+	if err := p.read(body[sequence:], &out); err != nil {
 		return err
 	}
-	return s.Frame(&p.out)
+	out.Bytes = size
+	return s.Frame(&out)
 }
 
 // credited tops the credit up when half of it is used.
