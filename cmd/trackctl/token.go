@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -22,6 +23,9 @@ func (a *app) tokenCommand() *cobra.Command {
 	return group(cmd)
 }
 
+// roles are those of tokens, the least first.
+var roles = []string{"member", "viewer", "admin"}
+
 func (a *app) tokenCreate() *cobra.Command {
 	var role string
 	var ttl time.Duration
@@ -30,12 +34,14 @@ func (a *app) tokenCreate() *cobra.Command {
 		Use:   "create NAME",
 		Short: "Create a token; it is shown this once",
 		Long: `Prints the new token, alone on standard output. The server keeps only its hash, so it
-is shown this once. A viewer may look; an admin may also enrol, revoke and make tokens.`,
-		Example: `  trackctl token create wallboard --role viewer --ttl 720h`,
-		Args:    wants("NAME"),
+is shown this once. A member may watch the maps that it is granted, a viewer everything; an
+admin may also enrol, revoke and make tokens.`,
+		Example: `  trackctl token create wallboard --role viewer --ttl 720h
+  trackctl token create anna --role member`,
+		Args: wants("NAME"),
 		RunE: a.verb(func(ctx context.Context, args []string) error {
-			if role != "viewer" && role != "admin" {
-				return usagef("--role %q: want viewer or admin", role)
+			if !slices.Contains(roles, role) {
+				return usagef("--role %q: want member, viewer or admin", role)
 			}
 			if ttl < 0 {
 				return usagef("--ttl %v is less than nothing", ttl)
@@ -55,7 +61,7 @@ is shown this once. A viewer may look; an admin may also enrol, revoke and make 
 			}{t, secret}, "%s", secret)
 		}),
 	}
-	cmd.Flags().StringVar(&role, "role", "viewer", "viewer or admin")
+	cmd.Flags().StringVar(&role, "role", "viewer", "member, viewer or admin")
 	cmd.Flags().DurationVar(&ttl, "ttl", 0, "how long it lives, such as 720h; 0 is until revoked")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd

@@ -41,7 +41,7 @@ func (s *areaFlags) area() (client.Area, error) {
 func (a *app) watchCommand() *cobra.Command {
 	var area areaFlags
 	w := watching{app: a}
-	var format string
+	var format, shared string
 	var length time.Duration
 	cmd := &cobra.Command{
 		Use:   "watch",
@@ -51,6 +51,7 @@ interrupted. A reader that is too slow misses fixes and is told how many; the ot
 not held up. A line that breaks is taken up again without repeating what was written.`,
 		Example: `  trackctl watch --device van-1
   trackctl watch --bbox 47.2,5.8,55.1,15.1 --format jsonl | jq .name
+  trackctl watch --map harbour
   trackctl watch --format jsonl --count 100`,
 		Args: cobra.NoArgs,
 		RunE: a.verb(func(ctx context.Context, _ []string) error {
@@ -61,9 +62,13 @@ not held up. A line that breaks is taken up again without repeating what was wri
 				return usagef("--format %q: want text or jsonl", format)
 			}
 			what, err := area.area()
+			if err == nil && shared != "" && (len(what.Devices) > 0 || what.Box != nil) {
+				err = usagef("--map excludes --device and --bbox")
+			}
 			if err != nil {
 				return err
 			}
+			what.Map = shared
 			out, err := newWriter(a.out, format)
 			if err != nil {
 				return err
@@ -74,6 +79,7 @@ not held up. A line that breaks is taken up again without repeating what was wri
 	}
 	f := cmd.Flags()
 	area.flags(f)
+	f.StringVar(&shared, "map", "", "only the devices on this shared map, by `name or id`")
 	f.StringVar(&format, "format", "text", "text or jsonl")
 	f.BoolVar(&w.onlyNew, "only-new", false, "leave the present out, begin with the next fix")
 	f.DurationVar(&length, "for", 0, "stop after this `time`")
