@@ -14,7 +14,7 @@ import (
 func charts(v *view) []*drawing {
 	var list []*drawing
 	for _, draw := range []func(*view) *drawing{
-		percentiles, heat, rates, deliveries, lagOverTime, cores, lagCurve, completeness,
+		percentiles, heat, rates, deliveries, backlog, lagOverTime, cores, lagCurve, completeness,
 	} {
 		if d := draw(v); d != nil {
 			list = append(list, d)
@@ -161,8 +161,21 @@ func (v *view) overTime(height float64, y scale, ticks int, name func(float64) s
 	s := &svg{height: height}
 	x := v.timeScale()
 	s.bands(v, x, y)
+	defer s.events(v, x, y)
 	s.frame(&frame{x: x, y: y, xTicks: timeTicks(x), yTicks: y.ticks(ticks), xName: clock, yName: name, xTitle: "time since the start", yTitle: title})
 	return s, x
+}
+
+// events draws a line where somebody, or the run, made a note.
+func (s *svg) events(v *view, x, y scale) {
+	for _, e := range v.Events {
+		at := float64(e.TNS) / 1e9
+		if at < x.lo || at > x.hi {
+			continue
+		}
+		s.line("event", x.at(at), y.to, x.at(at), y.from)
+		s.tip("touch", x.at(at)-3, y.to, 6, y.from-y.to, clock(round(at, 0.001))+": "+e.Text)
+	}
 }
 
 // behind tells a slot in which less was sent than was due, which needs no warning's
@@ -323,17 +336,41 @@ func deliveries(v *view) *drawing {
 	if len(v.slots) < 2 || got == 0 || v.together() {
 		return nil
 	}
-	most := 0.0
+	most := v.most(func(s *slot) float64 { return s.rate(s.received) })
+	d := v.single("received", "c2", per, func(s *slot) float64 { return s.rate(s.received) })
+	return d.done("deliveries", "Deliveries over time", fmt.Sprintf("%s on average, %s at most in one interval.", per(got), per(most)))
+}
+
+// most is the highest of a figure of the slots.
+func (v *view) most(figure func(*slot) float64) (most float64) {
 	for i := range v.slots {
-		most = max(most, v.slots[i].rate(v.slots[i].received))
+		most = max(most, figure(&v.slots[i]))
 	}
+	return most
+}
+
+// single draws one figure over time.
+func (v *view) single(name, class string, show func(float64) string, figure func(*slot) float64) *svg {
 	const height = 200
-	y := upTo(most, height-lowRoom, topRoom, 4)
-	s, x := v.overTime(height, y, 4, per, "received")
-	end := s.steps("line c2", v, x, y, func(t *slot) (float64, bool) { return t.rate(t.received), true })
-	s.marks(x.to, y.to, y.from, []mark{{end, "c2", "received"}})
-	s.tips(v, x, y, func(t *slot) string { return per(t.rate(t.received)) + " received" })
-	return s.done("deliveries", "Deliveries over time", fmt.Sprintf("%s on average, %s at most in one interval.", per(got), per(most)))
+	y := upTo(v.most(figure), height-lowRoom, topRoom, 4)
+	s, x := v.overTime(height, y, 4, show, name)
+	end := s.steps("line "+class, v, x, y, func(t *slot) (float64, bool) { return figure(t), true })
+	s.marks(x.to, y.to, y.from, []mark{{end, class, name}})
+	s.tips(v, x, y, func(t *slot) string { return show(figure(t)) + " " + name })
+	return s
+}
+
+// backlog draws what was due or under way and not finished, where there was much of
+// it: a line that climbs says that the rate was above what could be done.
+func backlog(v *view) *drawing {
+	figure := func(s *slot) float64 { return float64(s.backlog) }
+	most := v.most(figure)
+	if len(v.slots) < 2 || most == 0 {
+		return nil
+	}
+	last := figure(&v.slots[len(v.slots)-1])
+	return v.single("backlog", "c3", si, figure).done("backlog", "Backlog over time",
+		fmt.Sprintf("Due or sent and not finished at the end of an interval: %s at most, %s at the end.", si(most), si(last)))
 }
 
 // lagOverTime draws how late sends were.
@@ -394,10 +431,7 @@ func cores(v *view) *drawing {
 	if len(v.slots) < 2 || !client && !server {
 		return nil
 	}
-	most := 0.0
-	for i := range v.slots {
-		most = max(most, v.slots[i].clientCPU, v.slots[i].serverCPU)
-	}
+	most := v.most(func(s *slot) float64 { return max(s.clientCPU, s.serverCPU) })
 	all := float64(v.Env.Cores)
 	const height = 200
 	y := upTo(max(most, min(all, 2*most)), height-lowRoom, topRoom, 4)

@@ -110,8 +110,68 @@ func countsTable(r *load.Result) *table {
 			t.add("fault", f)
 		}
 	}
+	for _, f := range c.Faults {
+		t.add("fault", f)
+	}
 	if c.BytesOut > 0 {
 		t.add("bytes sent", size(float64(c.BytesOut)))
+	}
+	if c.BytesIn > 0 {
+		t.add("bytes received", size(float64(c.BytesIn)))
+	}
+	return t
+}
+
+// consistencyTable says whether everybody ended with the state of the plan.
+func consistencyTable(r *load.Result) *table {
+	c := r.Consistency
+	if c == nil {
+		return &table{}
+	}
+	t := pairs("Final state", "clients that agree with the plan", fmt.Sprintf("%s of %s", count(int64(c.Agree)), count(int64(c.Clients))),
+		"state of most", c.State, "planned", c.Planned)
+	for _, m := range c.Mismatches {
+		t.add(fmt.Sprintf("receiver %s about sender %s", m.Receiver, m.Sender), fmt.Sprintf("want %s, got %s", m.Want, m.Got))
+	}
+	return t
+}
+
+// searchTable is what a search for the highest rate tried.
+func searchTable(r *load.Result) *table {
+	s := r.Search
+	if s == nil {
+		return &table{}
+	}
+	t := &table{Title: "Search for " + s.Expr + ": best " + per(max(0, s.Best)), Head: []string{"rate", "", "why not"}}
+	if s.Bound != "" {
+		t.Title += ", a lower bound: " + s.Bound
+	}
+	for _, x := range s.Trials {
+		state := "held"
+		if !x.Good {
+			state = "missed"
+		}
+		if x.ClientBound {
+			state += ", client at its limit"
+		}
+		t.Rows = append(t.Rows, []string{per(x.Rate), state, strings.Join(x.Reasons, "; ")})
+	}
+	return t
+}
+
+// findingsTable is what only this scenario finds.
+func findingsTable(r *load.Result) *table {
+	t := &table{Title: "Findings"}
+	for _, k := range sorted(r.Findings) {
+		t.add(strings.ReplaceAll(k, "_", " "), argument(r.Findings[k]))
+	}
+	return t
+}
+
+func eventsTable(r *load.Result) *table {
+	t := &table{Title: "Events"}
+	for _, e := range r.Events {
+		t.add(clock(round(float64(e.TNS)/1e9, 0.001)), e.Text)
 	}
 	return t
 }
@@ -167,15 +227,31 @@ func resourcesTable(r *load.Result) *table {
 	if took > 0 {
 		row("cores, on average", c.CPUSeconds/took, s.CPUSeconds/took, three)
 	}
-	if n := float64(max(r.Counts.Accepted, received(r))); n > 0 {
+	if n := work(r); n > 0 {
 		row("CPU for each "+unitOf(r), 1e9*c.CPUSeconds/n, 1e9*s.CPUSeconds/n, dur)
+	}
+	if n := work(r); n > 0 {
+		row("write calls for each "+unitOf(r), 0, of1(s.Writes)/n, three)
+		row("bytes written for each "+unitOf(r), 0, of1(s.Written)/n, three)
+		row("allocations for each "+unitOf(r), 0, of1(s.Allocs)/n, three)
 	}
 	row("memory", float64(c.RSS), float64(s.RSS), size)
 	row("memory before", 0, float64(s.RSSBefore), size)
 	row("memory idle", 0, float64(s.RSSIdle), size)
 	row("longest collector pause", float64(c.GCPauseMaxNS), 0, dur)
 	row("scheduling, p99", float64(c.SchedP99NS), 0, dur)
+	if o := r.Resources.Others; o != nil && took > 0 && *o > 0 {
+		t.Rows = append(t.Rows, []string{"cores that others used", three(*o / took), "–"})
+	}
 	return t
+}
+
+// of1 is what a pointer points to, and nothing for nothing.
+func of1(n *int64) float64 {
+	if n == nil {
+		return 0
+	}
+	return float64(*n)
 }
 
 func received(r *load.Result) int64 {
@@ -211,6 +287,11 @@ func calibrationTable(r *load.Result) *table {
 	if c.NullCeiling > 0 {
 		t.add("ceiling against a server that does nothing", per(c.NullCeiling))
 		t.add("of that in use", share(min(1, max(0, c.FractionUsed))))
+	}
+	if f := c.Floor; f != nil && f.N > 0 {
+		for _, p := range []float64{50, 99} {
+			t.add("latency against a server that does nothing, "+nines(p), percentile(f, &hist{}, p))
+		}
 	}
 	return t
 }
@@ -256,11 +337,15 @@ func runTable(r *load.Result) *table {
 		t.add("started", r.Started.UTC().Format("2006-01-02 15:04:05 UTC"))
 	}
 	t.add("duration", dur(float64(r.DurationNS)))
+	if r.WarmupNS > 0 {
+		t.add("warm-up before it", dur(float64(r.WarmupNS)))
+	}
 	t.add("seed", fmt.Sprint(r.Scenario.Seed))
 	t.add("plan", r.Scenario.Plan)
 	t.add("target", strings.TrimSpace(strings.Join([]string{r.Target.Kind, r.Target.Version, r.Target.Addr}, " ")))
 	t.add("datagrams to", r.Target.UDP)
-	t.add("trackbench", strings.TrimSpace(r.Tool.Version+" "+r.Tool.Go))
+	t.add("its commit", strings.TrimSpace(r.Target.Commit+" "+r.Target.Go))
+	t.add("trackbench", strings.Join(strings.Fields(r.Tool.Version+" "+r.Tool.Commit+" "+r.Tool.Go), " "))
 	for _, k := range sorted(r.Scenario.Args) {
 		t.add(k, argument(r.Scenario.Args[k]))
 	}
@@ -300,7 +385,7 @@ func checksTable(r *load.Result) *table {
 
 // slotsTable is the text equivalent of everything that is drawn over time.
 func slotsTable(v *view) *table {
-	t := &table{Title: "The course of the run", Head: []string{"from", "to", "offered", "sent", "received", "p50", "p99", "max", "lag p99", "client", "server", "marks"}}
+	t := &table{Title: "The course of the run", Head: []string{"from", "to", "offered", "sent", "received", "p50", "p99", "max", "lag p99", "late", "backlog", "client", "server", "marks"}}
 	for i := range v.slots {
 		s := &v.slots[i]
 		row := []string{clock(round(s.from, 0.001)), clock(round(s.to, 0.001)), count(s.offered), count(s.sent), count(s.received)}
@@ -309,7 +394,7 @@ func slotsTable(v *view) *table {
 		} else {
 			row = append(row, "–", "–", "–")
 		}
-		t.Rows = append(t.Rows, append(row, orDash(dur(float64(s.lagP99)), s.hasLag), orDash(three(s.clientCPU), s.hasClient),
+		t.Rows = append(t.Rows, append(row, orDash(dur(float64(s.lagP99)), s.hasLag), count(s.late), count(s.backlog), orDash(three(s.clientCPU), s.hasClient),
 			orDash(three(s.serverCPU), s.hasServe), s.why()))
 	}
 	return t.prune()
@@ -377,10 +462,19 @@ func tiles(v *view) []tile {
 			if o := v.Rates["offered_per_s"]; o > 0 && k == "achieved_per_s" {
 				note = "of " + per(o) + " offered"
 			}
-			list = append(list, tile{name, per(x), note})
+			list = append(list, tile{name, atLeast(v.Result) + per(x), note})
 		}
 	}
 	return append(list, lossTile(v.Result))
+}
+
+// atLeast marks figures of which only a lower bound is known, the client having been
+// at its limit.
+func atLeast(r *load.Result) string {
+	if r.ClientBound() {
+		return "≥ "
+	}
+	return ""
 }
 
 func lossTile(r *load.Result) tile {

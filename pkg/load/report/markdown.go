@@ -20,24 +20,22 @@ func Markdown(w io.Writer, files []*File, _ Context) error {
 			state += ", PARTIAL"
 		}
 		fmt.Fprintf(&b, "## %s\n\n**%s**\n\n", plain(headline(r)), state)
-		for _, x := range r.Verdict.Warnings {
-			fmt.Fprintf(&b, "- %s (%s): %s\n", plain(x.ID), plain(string(x.Severity)), plain(x.Text))
+		for _, x := range warningsOf(r) {
+			fmt.Fprintf(&b, "- %s (%s): %s\n", plain(x.ID), x.Severity, plain(x.Text))
 		}
-		if len(r.Verdict.Warnings) > 0 {
-			b.WriteByte('\n')
-		}
+		b.WriteByte('\n')
 		list := []*table{latencyTable(v)}
 		if len(r.Checks) > 0 {
 			list = append(list, checksTable(r))
 		}
-		list = append(list, countsTable(r), ratesTable(r), resourcesTable(r), calibrationTable(r))
+		list = append(list, searchTable(r))
 		if len(v.slots) > 0 {
 			list = append(list, slotsTable(v))
 		}
 		if t := missingTable(v); len(t.Rows) > 0 {
 			list = append(list, t)
 		}
-		for _, t := range append(list, runTable(r), envTable(&r.Env)) {
+		for _, t := range append(list, factTables(r)...) {
 			t.markdown(&b)
 		}
 		if c := repeat(r); c != "" {
@@ -53,7 +51,7 @@ func (t *table) markdown(b *strings.Builder) {
 		return
 	}
 	if t.Title != "" {
-		fmt.Fprintf(b, "### %s\n\n", t.Title)
+		fmt.Fprintf(b, "### %s\n\n", plain(t.Title))
 	}
 	head := t.Head
 	if head == nil {

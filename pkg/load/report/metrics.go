@@ -1,6 +1,10 @@
 package report
 
-import "strings"
+import (
+	"strings"
+
+	"tracker/pkg/load"
+)
 
 // better is the direction in which a figure improves.
 type better string
@@ -111,7 +115,7 @@ func costMetric(name, unit string, cost func(*view) (float64, bool), each bool) 
 	m.value = func(v *view) (float64, bool) {
 		x, ok := cost(v)
 		if each {
-			n := work(v)
+			n := work(v.Result)
 			if n == 0 {
 				return 0, false
 			}
@@ -123,4 +127,4 @@ func costMetric(name, unit string, cost func(*view) (float64, bool), each bool) 
 }
 
 // work is how many deliveries, fixes or calls were carried out.
-func work(v *view) float64 { return float64(max(v.Counts.Accepted, received(v.Result), 0)) }
+func work(r *load.Result) float64 { return float64(max(r.Counts.Accepted, received(r), 0)) }

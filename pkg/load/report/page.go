@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"slices"
 	"strings"
 
 	"tracker/pkg/load"
@@ -58,7 +59,7 @@ type run struct {
 	Checks             *table
 	Sections           []section
 	Latencies          *table
-	Slots              *table
+	Slots, Search      *table
 	Tables             []*table
 	Repeat             string
 	File, Size         string
@@ -126,16 +127,24 @@ func runOf(f *File, v *view, id string) (*run, error) {
 	if len(v.slots) > 0 {
 		out.Slots = slotsTable(v)
 	}
-	for _, t := range []*table{countsTable(r), resourcesTable(r), ratesTable(r), calibrationTable(r), runTable(r), envTable(&r.Env)} {
-		if len(t.Rows) > 0 {
-			out.Tables = append(out.Tables, t)
-		}
+	if t := searchTable(r); len(t.Rows) > 0 {
+		out.Search = t
 	}
+	out.Tables = factTables(r)
 	return out, nil
+}
+
+// factTables are the tables of names and values that have something to say.
+func factTables(r *load.Result) []*table {
+	all := []*table{consistencyTable(r), findingsTable(r), countsTable(r), resourcesTable(r), ratesTable(r), calibrationTable(r), eventsTable(r), runTable(r), envTable(&r.Env)}
+	return slices.DeleteFunc(all, func(t *table) bool { return len(t.Rows) == 0 })
 }
 
 func warningsOf(r *load.Result) []warning {
 	var list []warning
+	if f := r.Failure; f != nil {
+		list = append(list, warning{"FAILED", string(load.Ruin), f.Kind + ": " + f.Text, f.Hint})
+	}
 	for _, w := range r.Verdict.Warnings {
 		evidence := ""
 		if len(w.Evidence) > 0 {

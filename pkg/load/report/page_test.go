@@ -187,6 +187,12 @@ func hostile(t testing.TB) *load.Result {
 	r.Rates[evil], r.Counts.Errors[evil], r.Counts.Dropped[evil] = 1, 2, 3
 	r.Latency[evil] = r.Latency["response"]
 	r.Intervals[3].Marks = []string{evil}
+	r.Fail(evil, evil, "%s", evil)
+	r.Events = []load.Event{{TNS: 5e9, Text: evil}}
+	r.Counts.Faults = []string{evil}
+	r.Findings = map[string]any{evil: []any{evil}}
+	r.Consistency = &load.Consistency{State: evil, Planned: evil, Mismatches: []load.Mismatch{{Receiver: evil, Sender: evil, Want: evil, Got: evil}}}
+	r.Search = &load.Search{Expr: evil, Bound: evil, Trials: []load.Trial{{Rate: 1, Reasons: []string{evil}}}}
 	r.Checks = []load.Check{{Kind: evil, Name: evil, Text: evil}, {Kind: evil, Name: evil, Text: evil}}
 	r.Verdict.Warn(evil, load.Severity(evil), map[string]any{evil: evil}, "%s", evil)
 	return r

@@ -121,6 +121,8 @@ func checkSizes(r *load.Result) error {
 		{"args", len(r.Scenario.Args), maxList}, {"labels", len(r.Labels), maxList}, {"command", len(r.Command), maxList},
 		{"latency", len(r.Latency), maxList}, {"rates", len(r.Rates), maxList},
 		{"errors", len(r.Counts.Errors), maxList}, {"server_dropped", len(r.Counts.Dropped), maxList},
+		{"faults", len(r.Counts.Faults), maxList}, {"events", len(r.Events), maxList}, {"findings", len(r.Findings), maxList},
+		{"mismatches", len(mismatches(r)), maxList}, {"trials", len(trials(r)), maxList},
 	} {
 		if l.n > l.most {
 			return fmt.Errorf("%d %s, more than %d", l.n, l.what, l.most)
@@ -129,11 +131,45 @@ func checkSizes(r *load.Result) error {
 	return nil
 }
 
-func checkTexts(r *load.Result) error {
-	texts := []string{r.ID, r.Tool.Version, r.Tool.Go, r.Scenario.Name, r.Scenario.Loop, r.Scenario.Plan,
-		r.Target.Addr, r.Target.UDP, r.Target.Kind, r.Target.Version, r.Env.Fingerprint, r.Env.OS, r.Env.CPU,
+func mismatches(r *load.Result) []load.Mismatch {
+	if r.Consistency == nil {
+		return nil
+	}
+	return r.Consistency.Mismatches
+}
+
+func trials(r *load.Result) []load.Trial {
+	if r.Search == nil {
+		return nil
+	}
+	return r.Search.Trials
+}
+
+// texts are all texts of a result that have to be short.
+func texts(r *load.Result) []string {
+	texts := []string{r.ID, r.Tool.Version, r.Tool.Commit, r.Tool.Go, r.Scenario.Name, r.Scenario.Loop, r.Scenario.Plan,
+		r.Target.Addr, r.Target.UDP, r.Target.Kind, r.Target.Version, r.Target.Commit, r.Target.Go, r.Env.Fingerprint, r.Env.OS, r.Env.CPU,
 		r.Env.CgroupMax, r.Env.Kernel, r.Env.Clocksource, r.Env.Virt, r.Env.TCPCC}
 	texts = append(texts, r.Command...)
+	texts = append(texts, r.Counts.Faults...)
+	if r.Failure != nil {
+		texts = append(texts, r.Failure.Kind, r.Failure.Text, r.Failure.Hint)
+	}
+	if c := r.Consistency; c != nil {
+		texts = append(texts, c.State, c.Planned)
+	}
+	for _, m := range mismatches(r) {
+		texts = append(texts, m.Receiver, m.Sender, m.Want, m.Got)
+	}
+	if s := r.Search; s != nil {
+		texts = append(texts, s.Expr, s.Bound, strings.Join(s.Reasons, ";"))
+	}
+	for _, t := range trials(r) {
+		texts = append(texts, strings.Join(t.Reasons, ";"))
+	}
+	for _, e := range r.Events {
+		texts = append(texts, e.Text)
+	}
 	for _, w := range r.Verdict.Warnings {
 		texts = append(texts, w.ID, string(w.Severity), w.Text)
 	}
@@ -146,7 +182,11 @@ func checkTexts(r *load.Result) error {
 	for k := range r.Latency {
 		texts = append(texts, k)
 	}
-	for _, s := range texts {
+	return texts
+}
+
+func checkTexts(r *load.Result) error {
+	for _, s := range texts(r) {
 		if len(s) > maxText {
 			return fmt.Errorf("a text of %d bytes, %.40q", len(s), s)
 		}
@@ -177,6 +217,11 @@ func checkNumbers(r *load.Result) error {
 	if cpu := r.Resources.Client.CPUSeconds; cpu < 0 || cpu > 1e12 {
 		return fmt.Errorf("cpu_s of %g", cpu)
 	}
+	for _, t := range trials(r) {
+		if t.Rate < 0 || t.Rate > 1e15 {
+			return fmt.Errorf("a trial of %g/s", t.Rate)
+		}
+	}
 	if s := r.Resources.Server; s != nil && (s.CPUSeconds < 0 || s.CPUSeconds > 1e12) {
 		return fmt.Errorf("cpu_s of %g", s.CPUSeconds)
 	}
@@ -191,7 +236,7 @@ func checkIntervals(r *load.Result) error {
 			return fmt.Errorf("interval %d at %d ns for %d ns", i, iv.TNS, iv.LenNS)
 		case iv.TNS < end:
 			return fmt.Errorf("interval %d begins before the one before it ends", i)
-		case iv.Sent < 0 || iv.Received < 0 || iv.Offered < 0 || iv.Lost < 0:
+		case iv.Sent < 0 || iv.Received < 0 || iv.Offered < 0 || iv.Lost < 0 || iv.Backlog < 0 || iv.Late < 0:
 			return fmt.Errorf("a negative count in interval %d", i)
 		case bad(iv.ClientCPU) || bad(iv.ServerCPU):
 			return fmt.Errorf("the cores of interval %d", i)

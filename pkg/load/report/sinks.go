@@ -238,6 +238,9 @@ func warningText(r *load.Result) string {
 // faults says what was not correct. Where the run itself judged what it allows, such
 // as a loss of some datagrams, its word counts.
 func faults(r *load.Result) (list []string) {
+	if f := r.Failure; f != nil {
+		return []string{f.Text}
+	}
 	judged := false
 	for _, c := range r.Checks {
 		if c.Kind == "correctness" {

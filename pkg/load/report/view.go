@@ -22,6 +22,7 @@ type slot struct {
 	from, to            float64 // seconds
 	offered, sent       int64
 	received, lost      int64
+	backlog, late       int64
 	clientCPU           float64 // cores
 	serverCPU           float64
 	hasClient, hasServe bool
@@ -72,6 +73,8 @@ func slotOf(some []load.Interval) (slot, error) {
 		s.sent += iv.Sent
 		s.received += iv.Received
 		s.lost += iv.Lost
+		s.late += iv.Late
+		s.backlog = iv.Backlog
 		if iv.ClientCPU != nil {
 			s.clientCPU, client = s.clientCPU+*iv.ClientCPU*long, client+long
 		}
