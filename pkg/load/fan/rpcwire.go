@@ -26,6 +26,7 @@ type rpcWire struct {
 	left   int // of them
 	parts  []byte
 	fixes  []Fix
+	out    Frame // the one that is handed out
 	credit [rpc.HeaderSize + 4]byte
 }
 
@@ -154,12 +155,11 @@ func (p *rpcWire) event(l *Line, f *rpc.Frame, s Sink) error {
 	if len(body) < sequence {
 		return protocol("an event of %d bytes", len(body))
 	}
-	var out Frame
-	if err := p.read(body[sequence:], &out); err != nil {
+	p.out = Frame{Bytes: size}
+	if err := p.read(body[sequence:], &p.out); err != nil {
 		return err
 	}
-	out.Bytes = size
-	return s.Frame(&out)
+	return s.Frame(&p.out)
 }
 
 // credited tops the credit up when half of it is used.

@@ -25,6 +25,7 @@ type wsWire struct {
 	scan  scanner
 	parts []byte // of a message in several pieces
 	split bool
+	out   Frame // the one that is handed out
 	pong  []byte
 }
 
@@ -153,13 +154,14 @@ func (p *wsWire) piece(last bool, payload []byte, s Sink) error {
 
 // message reads our own form first, and any other form of the same then.
 func (p *wsWire) message(b []byte, s Sink) error {
-	var f Frame
+	f := &p.out
+	*f = Frame{}
 	switch {
-	case p.scan.frame(b, &f):
+	case p.scan.frame(b, f):
 	case p.scan.reported(b, s):
 		return nil
 	default:
-		m, err := p.scan.tolerant(b, &f)
+		m, err := p.scan.tolerant(b, f)
 		if err != nil {
 			return err
 		}
@@ -168,7 +170,7 @@ func (p *wsWire) message(b []byte, s Sink) error {
 		}
 	}
 	f.Bytes = len(b) + 4
-	return s.Frame(&f)
+	return s.Frame(f)
 }
 
 // message is what a server may say, in any order and with members that we do not know.
