@@ -194,7 +194,7 @@ func TestDocumentAndRoutesAgree(t *testing.T) {
 			t.Errorf("%s is not in the document", name)
 			continue
 		}
-		if role, want := op["x-role"], map[access]any{everybody: nil, viewers: "viewer", admins: "admin", scrapers: "scrapers"}[r.who]; role != want {
+		if role, want := op["x-role"], map[access]any{everybody: nil, members: "member", viewers: "viewer", admins: "admin", scrapers: "scrapers"}[r.who]; role != want {
 			t.Errorf("%s: the document says role %v, the code %v", name, role, want)
 		}
 		if _, open := op["security"]; open != (r.who == everybody) {
@@ -269,6 +269,10 @@ func TestAnswersAreAsTheDocumentSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	skipper, _, err := h.engine.CreateToken(t.Context(), "skipper", "member", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
 	called := map[string]bool{}
 	for _, tc := range []struct {
 		method, route, path, body string
@@ -307,6 +311,22 @@ func TestAnswersAreAsTheDocumentSays(t *testing.T) {
 		{method: "GET", route: "/v1/tokens", path: "/v1/tokens"},
 		{method: "POST", route: "/v1/tokens", path: "/v1/tokens", body: `{"name":"wall","role":"viewer","ttl":"1h"}`},
 		{method: "DELETE", route: "/v1/tokens/{id}", path: "/v1/tokens/" + tok.ID},
+		{method: "POST", route: "/v1/maps", path: "/v1/maps", body: `{"name":"harbour"}`},
+		{method: "POST", route: "/v1/maps", path: "/v1/maps", body: `{"name":"harbour"}`},
+		{method: "POST", route: "/v1/maps/{map}/devices:batch", path: "/v1/maps/harbour/devices:batch", body: `{"join":["van-1","lorry"]}`},
+		{method: "POST", route: "/v1/maps/{map}/devices:batch", path: "/v1/maps/harbour/devices:batch", body: `{"part":["van-1"]}`},
+		{method: "POST", route: "/v1/maps/{map}/devices:batch", path: "/v1/maps/harbour/devices:batch", body: `{}`},
+		{method: "PUT", route: "/v1/maps/{map}/devices/{device}", path: "/v1/maps/harbour/devices/van-1"},
+		{method: "PUT", route: "/v1/maps/{map}/devices/{device}", path: "/v1/maps/harbour/devices/nobody"},
+		{method: "DELETE", route: "/v1/maps/{map}/devices/{device}", path: "/v1/maps/harbour/devices/van-1"},
+		{method: "PUT", route: "/v1/maps/{map}/viewers/{token}", path: "/v1/maps/harbour/viewers/" + skipper.ID},
+		{method: "GET", route: "/v1/maps", path: "/v1/maps?q=harb&limit=5"},
+		{method: "GET", route: "/v1/maps", path: "/v1/maps?after=x"},
+		{method: "GET", route: "/v1/maps/{map}", path: "/v1/maps/harbour"},
+		{method: "GET", route: "/v1/maps/{map}", path: "/v1/maps/port"},
+		{method: "DELETE", route: "/v1/maps/{map}/viewers/{token}", path: "/v1/maps/harbour/viewers/" + skipper.ID},
+		{method: "DELETE", route: "/v1/maps/{map}/viewers/{token}", path: "/v1/maps/harbour/viewers/" + skipper.ID},
+		{method: "DELETE", route: "/v1/maps/{map}", path: "/v1/maps/harbour"},
 		{method: "GET", route: "/v1/stream", path: "/v1/stream"},
 		{method: "GET", route: "/v1/rpc", path: "/v1/rpc"},
 	} {
