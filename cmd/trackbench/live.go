@@ -73,7 +73,6 @@ func (l *live) Phase(name string) {
 	fmt.Fprintf(l.w, "trackbench: %s\n", name)
 }
 
-
 // everyHeader is after how many lines the names of the columns come again.
 const everyHeader = 20
 

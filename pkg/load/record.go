@@ -153,3 +153,6 @@ type Instant struct{ time.Time }
 func (i Instant) MarshalJSON() ([]byte, error) {
 	return []byte(i.UTC().Format(`"2006-01-02T15:04:05.000Z"`)), nil
 }
+
+// UnmarshalJSON reads what MarshalJSON wrote, and RFC 3339 in general.
+func (i *Instant) UnmarshalJSON(b []byte) error { return i.Time.UnmarshalJSON(b) }
