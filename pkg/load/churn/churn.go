@@ -76,6 +76,12 @@ type Outcome struct {
 // ErrFailed marks a run in which not every visitor saw everything.
 var ErrFailed = errors.New("visitors were turned away")
 
+// Names of phases.
+const (
+	Measuring = "measuring"
+	Settling  = "waiting for the server to become what it was"
+)
+
 func (c *Config) defaults() {
 	c.Duration = cmp.Or(c.Duration, 10*time.Second)
 	c.Most = cmp.Or(c.Most, 4096)
@@ -132,14 +138,14 @@ func Run(ctx context.Context, cfg Config) (*Outcome, error) {
 		cfg.phase("reading the server")
 		o.Before = cfg.quiet(ctx)
 	}
-	cfg.phase("measuring")
+	cfg.phase(Measuring)
 	r := newRun(&cfg, cfg.Duration, false)
 	o.Started = time.Now()
 	r.drive(ctx)
 	r.tell(o)
 	o.Partial = ctx.Err() != nil
 	if o.Before != nil && !o.Partial && o.Gone == nil {
-		cfg.phase("waiting for the server to become what it was")
+		cfg.phase(Settling)
 		o.After, o.Leaks = cfg.leaks(ctx, o.Before)
 	}
 	return o, nil
