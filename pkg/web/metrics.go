@@ -135,6 +135,7 @@ func (w *Web) metrics(rq *request) error {
 	}
 	s.gauge("tracker_probe_ok", "1 while the server's own fixes come out at a watcher", ok)
 	s.gauge("tracker_probe_age_seconds", "since one last did", float64(p.Age)/1000)
+	s.gauge("tracker_heap_live_bytes", "of the heap, what the last collection found alive", liveHeap())
 	w.stats.set.WritePrometheus(&s)
 	metrics.WriteProcessMetrics(&s)
 	rq.http.SetContentType("text/plain; version=0.0.4; charset=utf-8")
