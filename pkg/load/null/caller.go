@@ -38,6 +38,7 @@ const (
 func (c *caller) run() {
 	defer c.leave()
 	b := make([]byte, readSize)
+	in := newLooker(c.nc, c.s.alone)
 	r, w := 0, 0
 	for {
 		if w == len(b) {
@@ -47,7 +48,7 @@ func (c *caller) run() {
 			w = copy(b, b[r:w])
 			r = 0
 		}
-		n, err := c.nc.Read(b[w:])
+		n, err := in.Read(b[w:])
 		w += n
 		for {
 			used, ok := c.frame(b[r:w])

@@ -43,6 +43,7 @@ type Server struct {
 	ready  *answers
 	wait   sync.WaitGroup
 	taken  atomic.Uint64 // datagrams
+	open   atomic.Int64  // connections
 	mu     sync.Mutex
 	conns  map[net.Conn]bool
 	ending bool
@@ -116,6 +117,7 @@ func (s *Server) admit(nc net.Conn) bool {
 		return false
 	}
 	s.conns[nc] = true
+	s.open.Add(1)
 	return true
 }
 
@@ -123,8 +125,13 @@ func (s *Server) forget(nc net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, nc)
+	s.open.Add(-1)
 	_ = nc.Close()
 }
+
+// alone tells whether there is only one connection: then looking takes nothing from
+// another.
+func (s *Server) alone() bool { return s.open.Load() == 1 }
 
 func (s *Server) close() {
 	s.mu.Lock()
