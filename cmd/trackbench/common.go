@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"tracker/pkg/load"
+	"tracker/pkg/load/report"
 )
 
 // runFlags are what every measurement is told. A scenario embeds them, calls flags with
@@ -42,6 +43,7 @@ type runFlags struct {
 	color      string
 	sourceIPs  string
 	calibrate  string
+	findExpr   string
 
 	// What check makes of them.
 	plan    load.Plan // zero without a rate: a closed loop
@@ -49,7 +51,8 @@ type runFlags struct {
 	sinks   []sink    // files to write
 	limits  []load.Threshold
 	marks   map[string]string
-	sources *load.Sources // nil: wherever the system likes
+	search  []load.Threshold // what --find-max asks for
+	sources *load.Sources    // nil: wherever the system likes
 }
 
 // runDefaults are what a scenario begins with.
@@ -59,6 +62,7 @@ type runDefaults struct {
 	rateHelp string        // of what; "": the scenario has no rate
 	duration time.Duration // 0: the scenario has no length of its own
 	warmup   string        // "": the scenario has none
+	findMax  bool          // its highest rate can be looked for
 }
 
 // warmup is how long a run goes on before it counts: Length, or with Auto until it is
@@ -82,6 +86,9 @@ const longestWarmup = 5 * time.Second
 func (f *runFlags) flags(fl *pflag.FlagSet, d runDefaults) {
 	if d.rateHelp != "" {
 		fl.StringVar(&f.rate, "rate", d.rate, d.rateHelp+": `R`, FROM:TO:OVER, R@TIME,R@TIME, or burst:N@EVERY")
+	}
+	if d.findMax {
+		fl.StringVar(&f.findExpr, "find-max", "", "look for the highest rate at which this holds: `METRIC<VALUE,...`, such as p99<20ms,loss<0.1%")
 	}
 	if d.duration > 0 {
 		fl.DurationVar(&f.duration, "duration", d.duration, "how long to measure")
@@ -127,6 +134,11 @@ func (f *runFlags) check(d runDefaults) (err error) {
 	if d.warmup != "" {
 		if f.warm, err = parseWarmup(f.warmup); err != nil {
 			return usage("--warmup: %w", err)
+		}
+	}
+	if f.search = nil; f.findExpr != "" {
+		if f.search, err = load.ParseThresholds(f.findExpr); err != nil {
+			return usage("--find-max: %w", err)
 		}
 	}
 	f.limits = nil
@@ -214,7 +226,16 @@ type sink struct{ kind, path string }
 
 func (s sink) String() string { return s.path }
 
-func kinds() []string { return load.Sinks }
+// kinds are the files that a result can be written to.
+func kinds() []string {
+	all := slices.Clone(load.Sinks)
+	for _, k := range report.Kinds() {
+		if !slices.Contains(all, k) {
+			all = append(all, k)
+		}
+	}
+	return all
+}
 
 // parseSinks reads what --out was given. That a file cannot be written is better known
 // before a run than after it.
@@ -248,9 +269,13 @@ func (f *runFlags) preflight(n load.Need) error {
 	return err
 }
 
-// measure runs the scenario by the plan of the flags and concludes. A result that comes
+// measure runs the scenario by the plan of the flags, or looks for the highest rate, and
+// concludes. A result that comes
 // with an error is concluded as far as it goes, and the error decides the exit code.
 func (b *bench) measure(ctx context.Context, f *runFlags, run load.Run) error {
+	if f.findExpr != "" {
+		return b.findMax(ctx, f, f.findExpr, f.search, run)
+	}
 	res, err := run(ctx, f.plan, f.duration)
 	if res == nil {
 		return err
@@ -311,7 +336,12 @@ func (b *bench) write(res *load.Result, f *runFlags) error {
 
 // writeSink writes one file of one kind.
 func writeSink(s sink, res *load.Result) error {
-	err := res.Write(s.kind, s.path)
+	err := error(nil)
+	if slices.Contains(load.Sinks, s.kind) {
+		err = res.Write(s.kind, s.path)
+	} else {
+		err = report.Write(s.kind, s.path, res, report.Context{Version: version})
+	}
 	var at *fs.PathError
 	if errors.As(err, &at) {
 		return fmt.Errorf("%s: %w", s.path, at.Err)
@@ -368,7 +398,7 @@ func environment(cmd *cobra.Command) error {
 		if at := os.Getenv("TRACK_SERVER"); !ok && fl.Name == "server" && fl.DefValue != "" && at != "" {
 			name, value, ok = "TRACK_SERVER", at, true
 		}
-		if !ok || fl.Changed || fl.Name == "help" {
+		if !ok || value == "" || fl.Changed || fl.Name == "help" {
 			return
 		}
 		if err := cmd.Flags().Set(fl.Name, value); err != nil {

@@ -29,7 +29,7 @@ type ingestFlags struct {
 	state   string
 }
 
-var ingestDefaults = runDefaults{name: "ingest", rate: "100", rateHelp: "fixes a second", duration: 10 * time.Second, warmup: "auto"}
+var ingestDefaults = runDefaults{name: "ingest", rate: "100", rateHelp: "fixes a second", duration: 10 * time.Second, warmup: "auto", findMax: true}
 
 func (b *bench) ingestCommand() *cobra.Command {
 	var f ingestFlags

@@ -40,7 +40,7 @@ type rpcFlags struct {
 	table   tableFlags
 }
 
-var rpcDefaults = runDefaults{name: "rpc", rateHelp: "open loop: calls a second", duration: 5 * time.Second, warmup: "1s"}
+var rpcDefaults = runDefaults{name: "rpc", rateHelp: "open loop: calls a second", duration: 5 * time.Second, warmup: "1s", findMax: true}
 
 func (b *bench) rpcCommand() *cobra.Command {
 	var f rpcFlags
@@ -130,7 +130,6 @@ type site struct {
 	seats  load.Seats
 	own    *rpcload.Own // nil: somebody else's
 	target rpcload.Target
-	admin  string // token that may ask for the version
 	words  string
 }
 
@@ -172,7 +171,7 @@ func (f *rpcFlags) startOwn(ctx context.Context, cfg *rpcload.Config) (*site, er
 	if err := s.seats.Sit(ctx); err != nil {
 		return nil, errors.Join(fail(exitUsage, "--no-pin goes without", "%w", err), s.close())
 	}
-	s.target, s.admin = s.own.Target, string(s.own.Token)
+	s.target = s.own.Target
 	s.target.TLS = f.tls == "on"
 	cfg.Server = &s.own.Process
 	cfg.ShowToken(s.own.Token)
@@ -220,7 +219,7 @@ func (f *rpcFlags) theirs(cfg *rpcload.Config) (*site, error) {
 	if token != "" {
 		cfg.ShowToken([]byte(token))
 	}
-	s := &site{target: rpcload.Target{Addr: f.addr, Fingerprint: f.fingerprint, CAFile: f.caFile}, admin: token, words: f.addr}
+	s := &site{target: rpcload.Target{Addr: f.addr, Fingerprint: f.fingerprint, CAFile: f.caFile}, words: f.addr}
 	s.target.TLS = f.tls == "on" || f.tls == "auto" && !loopback(host)
 	f.loopback = loopback(host)
 	if cfg.Server = f.process(); f.pid != 0 {
@@ -243,13 +242,16 @@ func (b *bench) rpc(ctx context.Context, f *rpcFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	if f.version, err = f.identify(ctx, s.target.Addr); err != nil {
+		return errors.Join(err, s.close())
+	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	show, err := b.live(&f.runFlags)
 	if err != nil {
 		return err
 	}
 	defer show.close()
-	target := load.Target{Addr: s.target.Addr, Kind: "trackerd", Version: s.version(ctx)}
+	target := load.Target{Addr: s.target.Addr, Kind: "trackerd", Version: f.version}
 	b.rpcHeader(f, &cfg, s, target)
 	cfg.OnTick, cfg.OnGlance = show.Tick, show.Glance
 	defer load.Quieten(1 << 30)()

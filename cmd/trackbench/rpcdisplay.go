@@ -1,11 +1,9 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"strings"
 
-	"tracker/pkg/client"
 	"tracker/pkg/load"
 	"tracker/pkg/load/rpcload"
 )
@@ -35,22 +33,4 @@ func (b *bench) rpcHeader(f *rpcFlags, cfg *rpcload.Config, s *site, target load
 	if s.own != nil {
 		fmt.Fprintf(t.w, "server %s\n", s.words)
 	}
-}
-
-// version asks the server for its version, as far as it tells who shows no admin token;
-// "" is no failure, as any token will do for calls.
-func (s *site) version(ctx context.Context) string {
-	if s.target.TLS || s.admin == "" {
-		return ""
-	}
-	conn, err := client.Dial(client.Config{Server: s.target.Addr, Token: s.admin, UserAgent: "trackbench/" + version})
-	if err != nil {
-		return ""
-	}
-	defer conn.CloseIdle()
-	status, err := conn.Status(ctx)
-	if err != nil {
-		return ""
-	}
-	return status.Version
 }

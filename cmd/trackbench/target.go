@@ -2,10 +2,14 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -62,14 +66,44 @@ func (t *targetFlags) connect(ctx context.Context) (*client.Conn, error) {
 	if !t.loopback && !t.mine {
 		return nil, refuse(t.addr)
 	}
+	if t.version, err = t.identify(ctx, conn.Server()); err != nil {
+		return nil, err
+	}
 	status, err := conn.Status(ctx)
 	if err != nil {
 		return nil, stranger(t.addr, err)
 	}
-	if t.version = status.Version; t.version == "" {
-		return nil, stranger(t.addr, errors.New("it does not tell its version"))
-	}
+	t.version = status.Version
 	return conn, nil
+}
+
+// glimpse is how long a server of this machine may take to say what it is.
+const glimpse = 2 * time.Second
+
+// identify asks a server of this machine what it is, so that a web server which is none
+// of ours is told at once and not when our handshake with it times out. Of what does not
+// speak HTTP in the clear it says nothing: the real connection will.
+func (t *targetFlags) identify(ctx context.Context, addr string) (version string, err error) {
+	if !loopback(addr) {
+		return "", nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, glimpse)
+	defer cancel()
+	rq, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/", nil)
+	if err != nil {
+		return "", fail(exitUsage, "", "--server: %w", err)
+	}
+	rq.Close = true
+	answer, err := http.DefaultTransport.RoundTrip(rq)
+	if err != nil {
+		return "", nil
+	}
+	defer func() { _ = answer.Body.Close() }()
+	var who struct{ Service, Version string }
+	if err := json.NewDecoder(io.LimitReader(answer.Body, 4096)).Decode(&who); err != nil || who.Service != "tracker" {
+		return "", stranger(addr, fmt.Errorf("it is a web server that answers %s", answer.Status))
+	}
+	return who.Version, nil
 }
 
 // stranger says so of a target that answers, and not as a trackerd does.
