@@ -2,7 +2,6 @@ package load
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -46,63 +45,6 @@ func TestIngestAddsUp(t *testing.T) {
 		t.Errorf("got %+v %+v %+v", res.Verdict, res.Target, res.Resources)
 	}
 	checkSchema(t, res)
-}
-
-// checkSchema holds what other programs rely on: the members of a result by name.
-func checkSchema(t *testing.T, res *Result) {
-	t.Helper()
-	b, err := json.Marshal(res)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var doc map[string]any
-	if err := json.Unmarshal(b, &doc); err != nil {
-		t.Fatal(err)
-	}
-	for path, kind := range map[string]string{
-		"schema": "string", "id": "string", "tool.version": "string", "tool.go": "string",
-		"scenario.name": "string", "scenario.args": "object", "scenario.loop": "string", "scenario.seed": "number",
-		"target.addr": "string", "target.kind": "string", "started": "string", "duration_ns": "number", "partial": "bool",
-		"verdict.validity": "string", "verdict.warnings": "list",
-		"counts.planned": "number", "counts.sent": "number", "counts.accepted": "number", "counts.lost": "number",
-		"counts.errors": "object", "counts.server_dropped": "object", "counts.deliveries.received": "number",
-		"rates.offered_per_s": "number", "rates.achieved_per_s": "number", "rates.accepted_per_s": "number",
-		"latency.response.unit": "string", "latency.response.n": "number", "latency.response.p": "object",
-		"latency.response.hdr_v2": "string", "latency.service.max": "number", "latency.send_lag.overflow": "number",
-		"intervals": "list", "resources.client.cpu_s": "number", "resources.server.rss": "number",
-		"calibration.timer_overshoot_p99_ns": "number", "calibration.hiccup.n": "number",
-		"env.fingerprint": "string", "env.cores": "number", "env.gomaxprocs": "number",
-	} {
-		if got := kindAt(doc, path); got != kind {
-			t.Errorf("%s is %s, want %s", path, got, kind)
-		}
-	}
-	if doc["schema"] != "trackbench.result/1" {
-		t.Errorf("schema %v", doc["schema"])
-	}
-}
-
-func kindAt(at any, path string) string {
-	for key := range strings.SplitSeq(path, ".") {
-		m, ok := at.(map[string]any)
-		if !ok {
-			return "nowhere"
-		}
-		at = m[key]
-	}
-	switch at.(type) {
-	case string:
-		return "string"
-	case float64:
-		return "number"
-	case bool:
-		return "bool"
-	case []any:
-		return "list"
-	case map[string]any:
-		return "object"
-	}
-	return "absent"
 }
 
 // A stall must show in everything that was due while it lasted, not only in what was
