@@ -18,12 +18,13 @@ import (
 // A frame is pulled only when it can be sent, so that none grows old between the hub and
 // the socket: what a client does not take stays the hub's to conflate.
 type pump struct {
-	s      *session
+	calls  atomic.Int32 // of tell that no turn has looked after yet
+	number uint32       // of the watch
 	to     trk.WatchOpenPublisher
 	viewer *hub.Viewer
-	number uint32       // of the watch
-	calls  atomic.Int32 // of tell that no turn has looked after yet
+	enc    *hub.Encoding
 	got    [1]*hub.Frame
+	s      *session
 }
 
 // tell is called when there may be something to do. Who finds a turn under way leaves it
@@ -53,12 +54,13 @@ func (p *pump) run(mayWait bool) bool {
 		if able, err := p.to.Able(); !able || err != nil {
 			return true // told again with credit, or it is over
 		}
-		frames, live, err := p.viewer.TryLive(p.got[:0])
-		if err == nil && !live {
+		frames, turn, err := p.viewer.Pull(p.got[:0])
+		if turn == hub.Behind {
 			if !mayWait {
 				return false
 			}
 			frames, err = p.viewer.TryNext(p.got[:0])
+			turn = hub.More
 		}
 		if err != nil {
 			p.to.End(err)
@@ -68,9 +70,9 @@ func (p *pump) run(mayWait bool) bool {
 			return true
 		}
 		f := frames[0]
-		err = p.to.Emit(f.Skipped, trk.WatchOpenEvent, f.Bytes(p.s.g.enc))
+		err = p.to.Emit(f.Skipped, trk.WatchOpenEvent, f.Bytes(p.enc))
 		p.got[0] = nil // a quiet watch holds on to no frame
-		if err != nil {
+		if err != nil || turn == hub.Waits {
 			return true
 		}
 	}
@@ -81,7 +83,7 @@ func (p *pump) end() { p.s.closeWatch(p.number, p.viewer) }
 
 // open makes the pump of a watch and lets it outlive the call that opens it.
 func (g watch) open(r *rpc.Request, to trk.WatchOpenPublisher, q hub.Query, o hub.Options) (err error) {
-	p := &pump{s: sessionOf(r), to: to}
+	p := &pump{s: sessionOf(r), to: to, enc: g.enc}
 	p.calls.Store(1) // nobody has a turn before there is a viewer
 	o.Notify = p.tell
 	if err := p.s.openWatch(p, q, o); err != nil {

@@ -28,11 +28,9 @@ func (p *puller) tell() {
 	}
 	for n := int32(1); n != 0; n = p.calls.Add(-n) {
 		n = p.calls.Load()
-		for {
-			frames, live, err := p.v.TryLive(p.buf[:0])
-			if !live || err != nil || len(frames) == 0 {
-				break
-			}
+		for turn := More; turn == More; {
+			var frames []*Frame
+			frames, turn, _ = p.v.Pull(p.buf[:0])
 			for _, f := range frames {
 				p.take(f)
 			}
@@ -241,6 +239,10 @@ func TestLiveTellsWhoMayPullAnywhere(t *testing.T) {
 		frames, live, err := v.TryLive(buf)
 		if v.Live() != want || live != want || len(frames) != 0 || err != nil {
 			t.Errorf("%s: live %v and %v, want %v; %d frames, %v", when, v.Live(), live, want, len(frames), err)
+		}
+		frames, turn, err := v.Pull(buf)
+		if (turn == Waits) != want || turn == More || len(frames) != 0 || err != nil {
+			t.Errorf("%s: turn %v, %d frames, %v", when, turn, len(frames), err)
 		}
 	}
 	next := func() {

@@ -33,8 +33,8 @@ type order struct {
 
 func (o *order) live(f *track.Fix) error {
 	last, known := o.last[f.Device]
-	if !known && o.q.Kind == KindBox {
-		return nil // it may have been in and out before
+	if !known && (o.q.Kind == KindBox || o.q.Kind == KindMap) {
+		return nil // it may have been in and out before, or have joined with this one
 	}
 	for n := last + 1; ; n++ {
 		if g := nth(f.Device, n); !sees(&o.q, &g) {
@@ -87,6 +87,8 @@ func anySpeed(t *testing.T, seed uint64, dirty bool, pause func(r *rand.Rand, sl
 		Devices(1, 2, 3, 33, 41, 60),
 		Box(geo.Box{South: 2_000_000, North: 6_400_000, West: -2_000_000, East: 3_500_000}),
 		Box(geo.Box{South: 0, North: 30_000_000, West: -geo.MaxLon, East: geo.MaxLon}),
+		Map(joined),
+		Map(regrouped),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var run, writers, readers sync.WaitGroup
@@ -94,15 +96,16 @@ func anySpeed(t *testing.T, seed uint64, dirty bool, pause func(r *rand.Rand, sl
 	for p := range 3 {
 		writers.Go(func() { publish(r, rand.New(rand.NewPCG(seed, uint64(p))), p, dirty, pause) })
 	}
+	writers.Go(func() { regroup(r, rand.New(rand.NewPCG(seed, 99)), pause) })
 	var watchers []*watcher
-	for i := range 12 {
+	for i := range 3 * len(queries) {
 		q := queries[i%len(queries)]
 		v, err := r.Watch(q, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		x := &watcher{v, newView(), q}
-		if !dirty {
+		if !dirty && q.Map != regrouped {
 			x.w.order = &order{q, map[track.DeviceID]int64{}}
 		}
 		watchers = append(watchers, x)

@@ -18,6 +18,7 @@ type river struct {
 	*Hub
 	mu      sync.Mutex
 	devices map[track.DeviceID]held
+	maps    map[track.MapID]map[track.DeviceID]bool
 	clock   uint64
 	between func() // between the present and the hub, if set
 	scanned func() // after the first fix that a snapshot yields, if set
@@ -29,8 +30,8 @@ type held struct {
 }
 
 func newRiver(c Config) *river {
-	r := &river{devices: map[track.DeviceID]held{}}
-	c.Snapshot, c.Stamp = r.snapshot, r.mark
+	r := &river{devices: map[track.DeviceID]held{}, maps: map[track.MapID]map[track.DeviceID]bool{}}
+	c.Snapshot, c.Stamp, c.Maps = r.snapshot, r.mark, r.mapsOf
 	r.Hub = New(c)
 	return r
 }
@@ -49,6 +50,7 @@ func (r *river) snapshot(q *Query, since uint64, yield func(*track.Fix) bool) {
 	for n, id := range ids {
 		r.mu.Lock()
 		d, ok := r.devices[id]
+		ok = ok && (q.Kind != KindMap || r.maps[q.Map][id])
 		r.mu.Unlock()
 		if !ok || d.stamp < since || !sees(q, &d.fix) {
 			continue
@@ -174,6 +176,9 @@ func (w *view) take(f *Frame) error {
 	}
 	for _, id := range f.Left {
 		delete(w.fixes, id)
+		if w.order != nil && w.order.q.Kind == KindMap {
+			delete(w.order.last, id) // nobody knows with which fix it comes again
+		}
 	}
 	return w.place(f)
 }

@@ -125,9 +125,9 @@ func (v *Viewer) Stream() (id uint32, epoch uint64, resumed bool) {
 	return v.s.id, v.s.epoch, v.resumed
 }
 
-// Next waits, if the viewer has no Notify, until there is something, and returns as many frames in dst[:0] as there
-// are and fit its capacity, at least one. The frames are valid until the next call.
-// The error is that of ctx, or track.ErrClosed.
+// Next waits until there is something, if the viewer has no Notify, and returns as many
+// frames in dst[:0] as there are and fit its capacity, at least one. The frames are valid
+// until the next call. The error is that of ctx, or track.ErrClosed.
 func (v *Viewer) Next(ctx context.Context, dst []*Frame) ([]*Frame, error) {
 	if done := ctx.Done(); done != v.done {
 		v.bind(ctx)
@@ -194,6 +194,39 @@ func (v *Viewer) TryLive(dst []*Frame) (frames []*Frame, live bool, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.takeLive(dst)
+}
+
+// Turn is what Pull found beside frames.
+type Turn uint8
+
+const (
+	Behind Turn = iota // not live, as TryLive says it: nothing was done
+	More               // there may be more frames
+	Waits              // that was all; Notify comes with the next
+)
+
+// Pull is TryLive for doors that send as they pull. It spares them the look that finds
+// nothing: with the last of the frames the viewer waits already, so that Notify may come
+// while they are being sent.
+func (v *Viewer) Pull(dst []*Frame) ([]*Frame, Turn, error) {
+	if !v.Live() {
+		return nil, Behind, nil
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	frames, live, err := v.takeLive(dst)
+	switch at := v.cur.Load(); {
+	case !live:
+		return nil, Behind, nil
+	case err != nil || len(frames) == 0:
+		return nil, Waits, err
+	case at.next.Load() == nil:
+		v.s.wait(v.w)
+		if at.next.Load() == nil {
+			return frames, Waits, nil
+		}
+	}
+	return frames, More, nil
 }
 
 // takeLive takes frames off the chain, or puts the viewer into the list of those who

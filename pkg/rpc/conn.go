@@ -22,9 +22,34 @@ const (
 	lingerTime  = 200 * time.Millisecond
 )
 
-// conn is one connection of a server. The reader owns the first fields, mu guards
-// the last.
+// conn is one connection of a server. What an update touches comes first, on as few cache
+// lines as it fits: a broadcast finds those of every viewer cold.
 type conn struct {
+	mu      sync.Mutex   // guards what follows, up to open
+	sock    *sock.Writer // for direct writes; nil where that is not possible
+	pending []byte
+	half    []byte          // what a direct write began and did not end; goes before pending
+	writing bool            // somebody writes; it goes on until nothing is pending
+	kicked  bool            // and somebody will
+	broken  bool            // nothing can be written any more
+	leaving bool            // GOAWAY is the last word
+	told    bool            // it has been said that no new requests are taken
+	hangup  bool            // the read deadline stands where it is
+	waiting int             // for changed
+	wants   []*Subscription // detached ones whose ready is to be called
+	halfAt  int             // so much of half has left
+
+	spare     []byte
+	writeBy   time.Time
+	going     *Error    // why no new requests are taken, before GOAWAY says it and after
+	changed   sync.Cond // a request ended, a write ended, or the connection broke
+	running   int       // open ones and notifies
+	bytes     int       // of their bodies
+	subs      int
+	congested []*Subscription // have credit, but the peer does not read
+	errands   int             // for detached subscriptions, that run
+	open      map[uint32]*Request
+
 	s      *Server
 	nc     net.Conn
 	id     uint64
@@ -33,6 +58,7 @@ type conn struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
+	// Below belongs to the reader.
 	in      parser
 	out     []byte // what inline requests answered
 	inline  Request
@@ -50,30 +76,6 @@ type conn struct {
 	last    uint32    // the greatest id that was taken
 	closed  bool      // GOAWAY has been said: requests are refused
 
-	mu        sync.Mutex
-	changed   sync.Cond // a request ended, a write ended, or the connection broke
-	waiting   int       // for changed
-	pending   []byte
-	spare     []byte
-	half      []byte // what a direct write began and did not end; goes before pending
-	halfAt    int    // so much of it has left
-	writeBy   time.Time
-	writing   bool   // somebody writes; it goes on until nothing is pending
-	kicked    bool   // and somebody will
-	broken    bool   // nothing can be written any more
-	leaving   bool   // GOAWAY is the last word
-	going     *Error // why no new requests are taken, before GOAWAY says it and after
-	told      bool   // it has
-	hangup    bool   // the read deadline stands where it is
-	open      map[uint32]*Request
-	running   int // open ones and notifies
-	bytes     int // of their bodies
-	subs      int
-	congested []*Subscription // have credit, but the peer does not read
-	wants     []*Subscription // detached ones whose ready is to be called
-	errands   int             // for detached subscriptions, that run
-
-	sock   *sock.Writer // for direct writes; nil where that is not possible
 	parked atomic.Int64 // bytes of long answers that wait for the peer to read; written under mu
 }
 

@@ -10,29 +10,30 @@ import (
 )
 
 // Subscription is the server's end of one. Its methods may be called by anybody, at
-// any time; after its end they do nothing and say so.
+// any time; after its end they do nothing and say so. What an update touches comes first,
+// as in conn.
 type Subscription struct {
-	c      *conn
-	r      *Request // good until ended
-	id     uint32
-	policy Policy
-	life   atomic.Uint32 // of a detached one
-	going  atomic.Bool   // it ends, or soon will
+	c     *conn
+	id    uint32
+	life  atomic.Uint32 // of a detached one
+	going atomic.Bool   // it ends, or soon will: its request was stopped, or its connection ends
 
 	// Guarded by c.mu.
+	policy          Policy
 	accepted, ended bool
 	waits           bool // in c.congested
 	asked           bool // Able said no
 	called          bool // in c.wants
 	failed          bool // err says why it ends
-	err             error
-	onReady, onEnd  func()        // once detached
-	wake            chan struct{} // made for the first who waits
 	credit          int
 	seq, sent       uint64 // the last update, and the last the peer was told of
+	first, last     *slot  // by seq
 	slots           map[uint64]*slot
-	first, last     *slot // by seq
 	free            *slot
+	r               *Request      // good until ended
+	onReady, onEnd  func()        // once detached
+	wake            chan struct{} // made for the first who waits
+	err             error
 }
 
 // slot keeps the newest update of a key.
@@ -73,7 +74,7 @@ func (s *Subscription) accept(body []byte) error {
 }
 
 func (s *Subscription) over() bool {
-	return s.ended || s.c.broken || s.c.leaving || s.going.Load() || s.r.Stopped()
+	return s.ended || s.c.broken || s.c.leaving || s.going.Load()
 }
 
 // Publish sends an update, or does what the method's Policy says. The body is copied.
