@@ -144,6 +144,9 @@ func (h *hist) points(x, y scale) []point {
 // read one above the other.
 func (v *view) timeScale() scale {
 	from, to := v.span()
+	if from > 0 && from < 0.5*v.slots[0].long() {
+		from = 0
+	}
 	return scale{lo: from, hi: to, from: leftRoom, to: rightEnd}
 }
 
@@ -295,7 +298,7 @@ func rates(v *view) *drawing {
 	s.tips(v, x, y, func(t *slot) string {
 		return fmt.Sprintf("%s offered, %s sent, %s received", per(t.rate(t.offered)), per(t.rate(t.sent)), per(t.rate(t.received)))
 	})
-	desc := fmt.Sprintf("Sent: %s on average, %s at most in one interval.", per(v.mean((*slot).sentN)), per(most))
+	desc := fmt.Sprintf("Sent: %s on average, %s at most in one interval.", per(v.mean((*slot).sentN)), per(v.most(func(s *slot) float64 { return s.rate(s.sent) })))
 	if n := v.countSlots((*slot).behind); n > 0 {
 		desc += fmt.Sprintf(" In %d of %d intervals less was sent than was due.", n, len(v.slots))
 	}
@@ -365,8 +368,8 @@ func (v *view) single(name, class string, show func(float64) string, figure func
 func backlog(v *view) *drawing {
 	figure := func(s *slot) float64 { return float64(s.backlog) }
 	most := v.most(figure)
-	if len(v.slots) < 2 || most == 0 {
-		return nil
+	if len(v.slots) < 2 || most < 10 || most < 0.01*v.most(func(s *slot) float64 { return float64(s.sent) }) {
+		return nil // a few are always under way
 	}
 	last := figure(&v.slots[len(v.slots)-1])
 	return v.single("backlog", "c3", si, figure).done("backlog", "Backlog over time",

@@ -456,7 +456,7 @@ func tiles(v *view) []tile {
 		list = append(list, tile{"max", dur(float64(v.Latency["response"].Max)), "response time"})
 	}
 	for _, k := range []string{"achieved_per_s", "deliveries_per_s", "answered_per_s", "accepted_per_s"} {
-		if x, ok := v.Rates[k]; ok && x > 0 {
+		if x, ok := v.Rates[k]; ok && x > 0 && (k != "accepted_per_s" || v.Rates["deliveries_per_s"] == 0) {
 			name, _ := rateName(k)
 			note := ""
 			if o := v.Rates["offered_per_s"]; o > 0 && k == "achieved_per_s" {

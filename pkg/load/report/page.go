@@ -5,10 +5,10 @@ import (
 	"compress/gzip"
 	_ "embed"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"html/template"
 	"io"
+	"math"
 	"slices"
 	"strings"
 
@@ -95,8 +95,11 @@ func HTML(w io.Writer, files []*File, c Context) error {
 	p.Title = fmt.Sprintf("%d results of trackbench", len(files))
 	if len(files) == 1 {
 		p.Title = "trackbench " + headline(files[0].Result)
-	} else {
-		p.Overview = overviewOf(p.Title, files, views)
+		return pageTemplate.Execute(w, p)
+	}
+	p.Overview = overviewOf(p.Title, files, views)
+	for i, r := range p.Runs {
+		r.Name = fmt.Sprintf("%d. %s", i+1, r.Name)
 	}
 	return pageTemplate.Execute(w, p)
 }
@@ -146,19 +149,27 @@ func warningsOf(r *load.Result) []warning {
 		list = append(list, warning{"FAILED", string(load.Ruin), f.Kind + ": " + f.Text, f.Hint})
 	}
 	for _, w := range r.Verdict.Warnings {
-		evidence := ""
-		if len(w.Evidence) > 0 {
-			if b, err := json.Marshal(w.Evidence); err == nil {
-				evidence = strings.Trim(string(b), "{}")
-			}
-		}
 		severity := "info"
 		if w.Severity == load.Doubt || w.Severity == load.Ruin {
 			severity = string(w.Severity)
 		}
-		list = append(list, warning{w.ID, severity, w.Text, argument(evidence)})
+		list = append(list, warning{w.ID, severity, w.Text, evidence(&w)})
 	}
 	return list
+}
+
+// evidence tells what a warning was given for, numbers in a few digits.
+func evidence(w *load.Warning) string {
+	var parts []string
+	for _, k := range sorted(w.Evidence) {
+		v := w.Evidence[k]
+		text := argument(v)
+		if n, ok := v.(float64); ok && n != math.Trunc(n) {
+			text = three(n)
+		}
+		parts = append(parts, strings.ReplaceAll(k, "_", " ")+" "+text)
+	}
+	return argument(strings.Join(parts, ", "))
 }
 
 // plainData is how large a result may be to be handed on as it is: browsers stop at
@@ -183,13 +194,13 @@ func download(f *File) (template.URL, string, error) {
 }
 
 func overviewOf(title string, files []*File, views []*view) *overview {
-	t := &table{Title: "Runs", Head: []string{"file", "scenario", "verdict", "duration", "p50", "p99", "max", "lost"}}
+	t := &table{Title: "Runs", Head: []string{"run", "file", "scenario", "verdict", "duration", "p50", "p99", "max", "lost"}}
 	var list []curve
 	for i, v := range views {
 		h := v.hists["response"]
-		row := []string{files[i].Name, v.Scenario.Name, string(v.Verdict.Validity), dur(float64(v.DurationNS)), "–", "–", "–", lossTile(v.Result).Note}
+		row := []string{fmt.Sprint(i + 1), files[i].Name, v.Scenario.Name, string(v.Verdict.Validity), dur(float64(v.DurationNS)), "–", "–", "–", lossTile(v.Result).Note}
 		if h.total > 0 {
-			row[4], row[5], row[6] = orNA(&h, 50), orNA(&h, 99), dur(float64(h.max()))
+			row[5], row[6], row[7] = orNA(&h, 50), orNA(&h, 99), dur(float64(h.max()))
 			list = append(list, curve{fmt.Sprintf("run %d", i+1), fmt.Sprintf("c%d", i%3+1), &h})
 		}
 		t.Rows = append(t.Rows, row)

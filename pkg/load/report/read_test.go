@@ -33,7 +33,7 @@ func TestReadGivesWhatWasWritten(t *testing.T) {
 
 func TestForeignFilesAreRefused(t *testing.T) {
 	edit := func(change func(*load.Result)) string {
-		r := synth(1, 3, 1)
+		r := little(t)
 		change(r)
 		b, err := json.Marshal(r)
 		if err != nil {

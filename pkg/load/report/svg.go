@@ -154,7 +154,11 @@ func (s *svg) frame(f *frame) {
 	for _, v := range f.yTicks {
 		y := f.y.at(v)
 		s.line("grid", f.x.from, y, f.x.to, y)
-		s.text("tick end", f.x.from-8, y+4, f.yName(v))
+		name := "0"
+		if v != 0 {
+			name = f.yName(v)
+		}
+		s.text("tick end", f.x.from-8, y+4, name)
 	}
 	for _, v := range f.xTicks {
 		x := f.x.at(v)
