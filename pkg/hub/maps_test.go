@@ -119,10 +119,12 @@ func TestWhoIsBehindSeesWhoJoined(t *testing.T) {
 		r.group(5, 1, true)
 		v, w := watch(t, r, Map(5)), newView()
 		w.drain(t, v)
-		time.Sleep(time.Second) // the stamp of the present passes it by
+		time.Sleep(time.Second)
+		r.apply(fix(1, 2, 1, 1)) // a frame that bears a stamp later than the fix of 2
+		w.drain(t, v)
 		r.group(5, 2, true)
 		for n := range 200 {
-			r.apply(fix(1, int64(2+n), 1, 1))
+			r.apply(fix(1, int64(3+n), 1, 1))
 			time.Sleep(10 * time.Millisecond)
 		}
 		w.drain(t, v)
