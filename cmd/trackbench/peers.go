@@ -29,6 +29,7 @@ type peersFlags struct {
 	updates  []int
 	bursts   int
 	window   int
+	spread   bool
 	rounds   int
 	again    int
 	duration time.Duration
@@ -97,6 +98,7 @@ from tools/peers, as scripts/peers does. What is not there is skipped, with the 
 	fl.IntSliceVar(&f.updates, "updates", []int{1, 20, 100}, "messages of a burst, `N,N`")
 	fl.IntVar(&f.bursts, "bursts", 20, "`N` bursts a second")
 	fl.IntVar(&f.window, "under-way", 4, "`N` bursts that may be under way at a time")
+	fl.BoolVar(&f.spread, "spread", false, "send the messages of a burst one by one, evenly over time, as many publishers would")
 	fl.IntVar(&f.rounds, "rounds", 5, "`N` rounds; medians and the mean of their ratios are told")
 	fl.IntVar(&f.again, "again", 2, "repeat a measurement up to `N` times while other processes use the machine")
 	fl.DurationVar(&f.duration, "duration", 4*time.Second, "how long to measure each target in a round")
@@ -152,7 +154,7 @@ func (f *peersFlags) config() (cfg broadcast.Config, err error) {
 		return usage("find this program: %w", err)
 	}
 	cfg = broadcast.Config{
-		Version: version, Bare: []string{self, bareVerb}, Only: f.only, Updates: f.updates, Rounds: f.rounds, Again: max(0, f.again), Seed: f.seed, Quick: f.quick,
+		Version: version, Bare: []string{self, bareVerb}, Only: f.only, Updates: f.updates, Spread: f.spread, Rounds: f.rounds, Again: max(0, f.again), Seed: f.seed, Quick: f.quick,
 		Shape: broadcast.Shape{Viewers: f.viewers, Bursts: f.bursts, Window: f.window, Warmup: f.warmup, Duration: f.duration},
 	}
 	if !f.unpinned {

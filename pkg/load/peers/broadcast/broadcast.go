@@ -88,7 +88,7 @@ type Shape struct {
 const (
 	mostViewers = 20_000
 	mostUpdates = 448 // of a report
-	mostBursts  = 1000
+	mostBursts  = 50_000
 )
 
 // Check fills in what is not said and finds what cannot be done.
@@ -104,11 +104,17 @@ func (s *Shape) Check() error {
 	within("viewers", s.Viewers, mostViewers)
 	within("updates", s.Updates, mostUpdates)
 	within("bursts a second", s.Bursts, mostBursts)
-	within("bursts under way", s.Window, 1000)
+	within("bursts under way", s.Window, 50_000)
 	if s.Duration < 0 || s.Warmup < 0 || s.Drain < 0 || s.planned(s.Duration) < 1 {
 		errs = append(errs, fmt.Errorf("duration %v, warm-up %v: want time for a burst: %w", s.Duration, s.Warmup, track.ErrInvalid))
 	}
 	return errors.Join(errs...)
+}
+
+// spread is the same number of messages, each for itself and evenly over time.
+func (s Shape) spread() Shape {
+	s.Bursts, s.Window, s.Updates = s.Bursts*s.Updates, s.Window*s.Updates, 1
+	return s
 }
 
 // every is the time between two bursts.

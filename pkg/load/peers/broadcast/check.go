@@ -370,7 +370,7 @@ func checkNATS(ctx context.Context, cfg *CheckConfig, c *Checks) error {
 	return nil
 }
 
-var natsRates = regexp.MustCompile(`(Pub|Sub) stats: ([0-9,]+) msgs/sec`)
+var natsRates = regexp.MustCompile(`(?m)^\s*(Pub|Sub) stats: ([0-9,]+) msgs/sec`)
 
 // natsRate reads what nats-bench says of publishers or of all subscribers.
 func natsRate(out []byte, subscribers bool) (float64, error) {

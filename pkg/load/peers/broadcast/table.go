@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tracker/pkg/load"
+	"tracker/pkg/track"
 )
 
 // SchemaPeers names the form of a Table. Unknown members are allowed; removing one, or
@@ -28,6 +29,7 @@ type Table struct {
 	Viewers    int          `json:"viewers"`
 	Bursts     int          `json:"bursts_per_s"`
 	Window     int          `json:"bursts_under_way"`
+	Spread     bool         `json:"spread"` // the messages of a burst came one by one; in the rows, bursts are messages then
 	Payload    int          `json:"payload"`
 	WarmupNS   int64        `json:"warmup_ns"`
 	DurationNS int64        `json:"duration_ns"` // of one measurement
@@ -119,6 +121,7 @@ type Config struct {
 	Seats    load.Seats
 	Shape    Shape // but for Updates
 	Updates  []int
+	Spread   bool // the messages of a burst one by one, evenly over time; the bare loop writes them at once all the same
 	Rounds   int
 	Again    int // how often a measurement is repeated when others used the machine meanwhile
 	Seed     uint64
@@ -147,7 +150,7 @@ func Run(ctx context.Context, cfg Config) (t *Table, err error) {
 	b.others = b.elsewhere
 	b.table = &Table{
 		Schema: SchemaPeers, Tool: load.Tool{Version: cfg.Version, Go: runtime.Version()}, Started: load.Instant{Time: time.Now()},
-		Quick: cfg.Quick, Seed: cfg.Seed, Seats: cfg.Seats.String(), Payload: Payload,
+		Quick: cfg.Quick, Seed: cfg.Seed, Spread: cfg.Spread, Seats: cfg.Seats.String(), Payload: Payload,
 	}
 	if err := b.check(); err != nil {
 		return nil, err
@@ -180,7 +183,16 @@ func Run(ctx context.Context, cfg Config) (t *Table, err error) {
 func (b *bench) check() error {
 	for _, u := range b.cfg.Updates {
 		shape := b.cfg.Shape
+		if u < 1 {
+			return fmt.Errorf("updates %d: want 1 to %d: %w", u, mostUpdates, track.ErrInvalid)
+		}
 		shape.Updates = u
+		if err := shape.Check(); err != nil {
+			return err
+		}
+		if b.cfg.Spread {
+			shape = shape.spread()
+		}
 		if err := shape.Check(); err != nil {
 			return err
 		}
@@ -305,6 +317,9 @@ func (b *bench) do(ctx context.Context, what string, c *cell) error {
 		b.progress("%s", what)
 		shape := b.cfg.Shape
 		shape.Updates = c.updates
+		if _, bare := c.target.(*Bare); b.cfg.Spread && !bare {
+			shape = shape.spread()
+		}
 		others, idle, began := b.others(), b.used(), time.Now()
 		c.figure, c.failed = Measure(ctx, c.target, shape)
 		if err := b.failure(ctx, c); err != nil {

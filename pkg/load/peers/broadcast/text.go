@@ -18,7 +18,11 @@ func (t *Table) Print(w io.Writer) error {
 			if tw != nil {
 				_ = tw.Flush()
 			}
-			fmt.Fprintf(w, "\n%d a burst, %d viewers, %d bursts a second\n", r.Updates, t.Viewers, t.Bursts)
+			manner := "at once"
+			if t.Spread {
+				manner = "one by one"
+			}
+			fmt.Fprintf(w, "\n%d a burst, %s, %d viewers, %d bursts a second\n", r.Updates, manner, t.Viewers, t.Bursts)
 			tw = tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 			fmt.Fprintln(tw, strings.Join(columns, "\t")+"\t")
 			last = r.Updates
@@ -147,6 +151,9 @@ func (t *Table) printNotes(w io.Writer) {
 		if f.IdleCPU >= busyIdle {
 			fmt.Fprintf(w, "note: %s used up to %.1f %% of a processor while others were measured\n", f.Name, 100*f.IdleCPU)
 		}
+	}
+	if t.Spread {
+		fmt.Fprintln(w, "note: --spread: messages came one by one, but for the bare loop, which writes whole bursts")
 	}
 	if t.Quick {
 		fmt.Fprintln(w, "note: --quick: too short to mean anything")
