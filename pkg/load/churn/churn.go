@@ -143,7 +143,7 @@ func Run(ctx context.Context, cfg Config) (*Outcome, error) {
 	o.Started = time.Now()
 	r.drive(ctx)
 	r.tell(o)
-	o.Partial = ctx.Err() != nil
+	o.Partial = ctx.Err() != nil || o.Gone != nil
 	if o.Before != nil && !o.Partial && o.Gone == nil {
 		cfg.phase(Settling)
 		o.After, o.Leaks = cfg.leaks(ctx, o.Before)
