@@ -61,11 +61,7 @@ func harmless(s string) string {
 func Bench(w io.Writer, files []*File, _ Context) error {
 	var b strings.Builder
 	all := metrics()
-	for i := range all {
-		if m := &all[i]; m.better != neither {
-			fmt.Fprintf(&b, "Unit %s better=%s\n", benchUnit(m), m.better)
-		}
-	}
+	used := map[string]bool{}
 	config := ""
 	for _, f := range files {
 		v, err := look(f.Result)
@@ -81,11 +77,18 @@ func Bench(w io.Writer, files []*File, _ Context) error {
 		for j := range all {
 			if x, ok := all[j].value(v); ok && all[j].better != neither {
 				fmt.Fprintf(&b, "\t%s %s", strconv.FormatFloat(x, 'g', -1, 64), benchUnit(&all[j]))
+				used[benchUnit(&all[j])] = true
 			}
 		}
 		b.WriteByte('\n')
 	}
-	_, err := io.WriteString(w, b.String())
+	var units strings.Builder
+	for i := range all {
+		if m := &all[i]; used[benchUnit(m)] {
+			fmt.Fprintf(&units, "Unit %s better=%s\n", benchUnit(m), m.better)
+		}
+	}
+	_, err := io.WriteString(w, units.String()+b.String())
 	return err
 }
 
