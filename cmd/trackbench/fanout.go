@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"tracker/pkg/client"
 	"tracker/pkg/load"
 	"tracker/pkg/load/fan"
+	"tracker/pkg/load/null"
 	"tracker/pkg/load/rpcload"
 	"tracker/pkg/seal"
 )
@@ -29,6 +32,7 @@ type fanFlags struct {
 	drain       time.Duration
 	slow        string
 	churn       string
+	area        string
 	state       string
 
 	// What check makes of them.
@@ -47,6 +51,7 @@ func (f *fanFlags) flags(fl *pflag.FlagSet, d runDefaults) {
 	fl.DurationVar(&f.drain, "drain", 10*time.Second, "how long the last updates may take to arrive")
 	fl.StringVar(&f.slow, "slow", "", "let some viewers read late: `SHARE:PAUSE` such as 2%:200ms; they need not get everything, but all of it must be accounted for")
 	fl.StringVar(&f.churn, "churn", "", "let more viewers come and go, so many a second: `R/s`; each must get a snapshot and then no gap")
+	fl.StringVar(&f.area, "area", "map", "what viewers watch: map: one that is made for the run and has its devices; or all")
 	fl.StringVar(&f.state, "state", "", "`file` that keeps the fleet's keys (default: in XDG_STATE_HOME)")
 }
 
@@ -65,6 +70,9 @@ func (f *fanFlags) check(d runDefaults) (err error) {
 	}
 	if f.comes, err = parsePerSecond(f.churn); err != nil {
 		return usage("--churn: %w", err)
+	}
+	if f.area != "map" && f.area != "all" {
+		return usage("--area %q: want map or all", f.area)
 	}
 	if f.drain <= 0 {
 		return usage("--drain %v: want some time", f.drain)
@@ -157,6 +165,45 @@ func devicesOf(members []load.Member) (out []fan.Device) {
 	return out
 }
 
+// watched makes what the viewers watch; the result takes it away again.
+func (f *fanFlags) watched(ctx context.Context, conn *client.Conn, members []load.Member) (fan.Area, func(), error) {
+	if f.area == "all" {
+		return fan.Area{}, func() {}, nil
+	}
+	m, err := conn.CreateMap(ctx, fmt.Sprintf("trackbench-%x", time.Now().UnixNano()))
+	if err != nil {
+		return fan.Area{}, nil, fmt.Errorf("make a map: %w", err)
+	}
+	remove := func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		_ = conn.DeleteMap(ctx, m.ID.String()) // the server may have died
+	}
+	const most = 10_000 // of one question
+	for members := range slices.Chunk(members, most) {
+		ids := make([]string, len(members))
+		for i := range members {
+			ids[i] = members[i].ID.String()
+		}
+		if _, err := conn.JoinMap(ctx, m.ID.String(), ids...); err != nil {
+			remove()
+			return fan.Area{}, nil, fmt.Errorf("put the devices on a map: %w", err)
+		}
+	}
+	return fan.Area{Map: m.ID.String()}, remove, nil
+}
+
+// calibrated holds a result against what this program can reach.
+func (b *bench) calibrated(ctx context.Context, f *fanFlags, viewers int, toLimit bool, res *load.Result) {
+	batch := 1
+	for _, n := range []int{2, 5, 10, 20, 50, 100} { // few, so that they are measured once
+		if res.Rates["updates_per_frame"] > 0.7*float64(n) {
+			batch = n
+		}
+	}
+	b.calibrate(ctx, &f.runFlags, load.Seats{}, null.Shape{Kind: null.Fanout, Transport: f.how, Viewers: viewers, Batch: batch}, toLimit, res)
+}
+
 // configure fills in what both measurements have in common.
 func (f *fanFlags) configure(cfg *fan.Config, conn *client.Conn, show *live) (err error) {
 	cfg.Version, cfg.Loopback, cfg.Interval, cfg.Drain = version, f.loopback, f.interval, f.drain
@@ -180,7 +227,7 @@ func (f *fanFlags) run(ctx context.Context, cfg fan.Config, conn *client.Conn) (
 		return nil, err
 	}
 	res.Target = f.target(conn.Server())
-	res.Scenario.Args = map[string]any{"transport": f.transport, "drain": f.drain.String()}
+	res.Scenario.Args = map[string]any{"transport": f.transport, "area": f.area, "drain": f.drain.String()}
 	if f.slow != "" {
 		res.Scenario.Args["slow"] = f.slow
 	}
@@ -202,7 +249,7 @@ type fanoutFlags struct {
 	publish    string
 }
 
-var fanoutDefaults = runDefaults{name: "fanout", rate: "100", rateHelp: "updates a second, of all publishers together", duration: 10 * time.Second, warmup: "2s"}
+var fanoutDefaults = runDefaults{name: "fanout", rate: "100", rateHelp: "updates a second, of all publishers together", duration: 10 * time.Second, warmup: "2s", findMax: true}
 
 func (b *bench) fanoutCommand() *cobra.Command {
 	var f fanoutFlags
@@ -242,6 +289,9 @@ func (b *bench) fanout(ctx context.Context, f *fanoutFlags) error {
 	if f.plan.Zero() {
 		return usage("--rate: want one; an open plan is all there is")
 	}
+	if need := int(math.Ceil(f.plan.Peak() / perDevice)); f.publish == "udp" && f.publishers < need {
+		return usage("--publishers %d: datagrams at %.0f/s need %d, since a server takes 4 a second of one device", f.publishers, f.plan.Peak(), need)
+	}
 	publish, secure, err := fan.ParseTransport(f.publish)
 	if err != nil && f.publish != "udp" {
 		return usage("--publish %q: want rpc, tls, ws, wss or udp", f.publish)
@@ -267,10 +317,15 @@ func (b *bench) fanout(ctx context.Context, f *fanoutFlags) error {
 	b.text(&f.runFlags).header("fanout", fmt.Sprintf("publishers=%d viewers=%d rate=%s %s warmup=%v publish=%s transport=%s seed=%d",
 		f.publishers, f.viewers, f.rate, f.length(), f.warm, f.publish, f.transport, f.seed), f.target(conn.Server()), machine())
 	defer load.Quieten(fanMemory)()
+	area, remove, err := f.watched(ctx, conn, members)
+	if err != nil {
+		return err
+	}
+	defer remove()
 	return b.measure(ctx, &f.runFlags, func(ctx context.Context, plan load.Plan, length time.Duration) (*load.Result, error) {
 		cfg := fan.Config{
 			Scenario: "fanout", Plan: fan.AtRate(f.publishers, plan, f.warm.Length+length, f.seed), Devices: devicesOf(members),
-			N: f.viewers, Warmup: f.warm.Length,
+			N: f.viewers, Area: area, Warmup: f.warm.Length,
 		}
 		err := f.configure(&cfg, conn, show)
 		if err == nil && f.publish != "udp" {
@@ -279,7 +334,11 @@ func (b *bench) fanout(ctx context.Context, f *fanoutFlags) error {
 		if err != nil {
 			return nil, err
 		}
-		return f.once(ctx, cfg, conn, members)
+		res, err := f.once(ctx, cfg, conn, members)
+		if err == nil {
+			b.calibrated(ctx, &f.fanFlags, f.viewers, f.findExpr != "", res)
+		}
+		return res, err
 	})
 }
 

@@ -125,7 +125,12 @@ func (b *bench) marauder(ctx context.Context, f *marauderFlags) error {
 	b.text(&f.runFlags).header("marauder", fmt.Sprintf("n=%d m=%d s=%v phase=%s pacing=%s transport=%s seed=%d",
 		f.n, f.m, f.every, f.phase, f.pacing, f.transport, f.seed), f.target(conn.Server()), machine())
 	defer load.Quieten(fanMemory)()
-	cfg := fan.Config{Scenario: "marauder", Plan: plan, Devices: devicesOf(members), N: f.n, Together: true}
+	area, remove, err := f.watched(ctx, conn, members)
+	if err != nil {
+		return err
+	}
+	defer remove()
+	cfg := fan.Config{Scenario: "marauder", Plan: plan, Devices: devicesOf(members), N: f.n, Area: area, Together: true}
 	if err := f.configure(&cfg, conn, show); err != nil {
 		return err
 	}
@@ -134,6 +139,7 @@ func (b *bench) marauder(ctx context.Context, f *marauderFlags) error {
 		return err
 	}
 	f.hold(res)
+	b.calibrated(ctx, &f.fanFlags, f.n, false, res)
 	return b.conclude(res, &f.runFlags, marauderLines(res)...)
 }
 

@@ -370,6 +370,7 @@ func TestSleepingSendersDriftAndBurstsDoNot(t *testing.T) {
 	for name, plan := range map[string]*Plan{
 		"sleep": Rounds(10, 10, 20*time.Millisecond, Uniform, Sleep, 1),
 		"burst": Rounds(10, 10, 20*time.Millisecond, Burst, Schedule, 1),
+		"both":  Rounds(10, 10, 20*time.Millisecond, Burst, Sleep, 1),
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFake(t, nil)
@@ -378,6 +379,9 @@ func TestSleepingSendersDriftAndBurstsDoNot(t *testing.T) {
 			res := mustRun(t, cfg)
 			if res.Failure != nil || res.Counts.Deliveries.Received != 1000 {
 				t.Errorf("got %+v, %+v", res.Failure, res.Counts.Deliveries)
+			}
+			if took := time.Duration(res.DurationNS); took < 180*time.Millisecond {
+				t.Errorf("ten rounds of 20ms took %v", took)
 			}
 		})
 	}

@@ -114,6 +114,7 @@ func (s *sender) send() {
 		s.retry()
 		now := r.now()
 		for j < r.cfg.Plan.Sends && r.due(j) <= now {
+			r.sentAt[j%int64(len(r.sentAt))].Store(int64(now)) // or later, see flush; a sender that sleeps needs to know before
 			r.sends.Store(j + 1)
 			s.put(j)
 			j++
@@ -174,7 +175,9 @@ func (s *sender) retry() {
 	kept := s.holding[:0]
 	for _, p := range s.holding {
 		n := 0
-		for n < len(p.held) && p.room() {
+		// With Sleep the next of a sender is due by when this one leaves, so it is not in
+		// the same batch.
+		for n < len(p.held) && (n == 0 || s.r.cfg.Plan.Pacing != Sleep) && p.room() {
 			s.add(p, p.held[n])
 			n++
 		}

@@ -270,7 +270,7 @@ func (r *run) rates(res *load.Result, o *outcome) {
 	measured := max(p.Ideal()-time.Duration(res.WarmupNS), time.Nanosecond)
 	sending := max(o.sending, time.Nanosecond)
 	if !res.Partial {
-		sending = max(sending, measured) // the last send lies before the end of its interval
+		sending = min(max(sending, measured), max(o.took, 1)) // the last send lies before the end of its interval
 	}
 	res.Rates["offered_per_s"] = float64(res.Counts.Planned) / measured.Seconds()
 	res.Rates["achieved_per_s"] = float64(res.Counts.Sent) / sending.Seconds()
