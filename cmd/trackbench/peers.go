@@ -97,7 +97,7 @@ from tools/peers, as scripts/peers does. What is not there is skipped, with the 
 	fl.IntVar(&f.viewers, "viewers", 1000, "`N` connections that get every message")
 	fl.IntSliceVar(&f.updates, "updates", []int{1, 20, 100}, "messages of a burst, `N,N`")
 	fl.IntVar(&f.bursts, "bursts", 20, "`N` bursts a second")
-	fl.IntVar(&f.window, "under-way", 4, "`N` bursts that may be under way at a time")
+	fl.IntVar(&f.window, "under-way", 2, "`N` bursts that may be under way at a time")
 	fl.BoolVar(&f.spread, "spread", false, "send the messages of a burst one by one, evenly over time, as many publishers would")
 	fl.IntVar(&f.rounds, "rounds", 5, "`N` rounds; medians and the mean of their ratios are told")
 	fl.IntVar(&f.again, "again", 2, "repeat a measurement up to `N` times while other processes use the machine")

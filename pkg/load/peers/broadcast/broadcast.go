@@ -79,7 +79,7 @@ type Shape struct {
 	Viewers  int           // 0: 1,000
 	Updates  int           // messages of a burst; 0: 1
 	Bursts   int           // a second; 0: 20
-	Window   int           // bursts under way; 0: 4
+	Window   int           // bursts under way; 0: 2
 	Warmup   time.Duration // counts for nothing
 	Duration time.Duration // 0: 4 s
 	Drain    time.Duration // how long nothing may come before what is missing is lost; 0: 5 s
@@ -93,7 +93,7 @@ const (
 
 // Check fills in what is not said and finds what cannot be done.
 func (s *Shape) Check() error {
-	s.Viewers, s.Updates, s.Bursts, s.Window = cmp.Or(s.Viewers, 1000), cmp.Or(s.Updates, 1), cmp.Or(s.Bursts, 20), cmp.Or(s.Window, 4)
+	s.Viewers, s.Updates, s.Bursts, s.Window = cmp.Or(s.Viewers, 1000), cmp.Or(s.Updates, 1), cmp.Or(s.Bursts, 20), cmp.Or(s.Window, 2)
 	s.Duration, s.Drain = cmp.Or(s.Duration, 4*time.Second), cmp.Or(s.Drain, 5*time.Second)
 	var errs []error
 	within := func(what string, v, most int) {

@@ -37,7 +37,6 @@ type run struct {
 
 	mu      sync.Mutex
 	latency *load.Recorder
-	faults  []string
 	gone    error // the first connection that ended by itself
 	wake    chan struct{}
 }

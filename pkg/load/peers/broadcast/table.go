@@ -144,7 +144,7 @@ type bench struct {
 
 // Run measures a table. When trackerd itself loses, doubles or mixes up deliveries, that
 // is an error that wraps ErrFailed; of others it is only told. When ctx ends, the table
-// tells the rounds that were finished.
+// tells what was measured until then.
 func Run(ctx context.Context, cfg Config) (t *Table, err error) {
 	b := &bench{cfg: cfg}
 	b.others = b.elsewhere
@@ -301,6 +301,7 @@ func (b *bench) round(ctx context.Context, n int, random *rand.Rand) error {
 	random.Shuffle(len(cells), func(i, j int) { cells[i], cells[j] = cells[j], cells[i] })
 	for i, c := range cells {
 		if err := b.do(ctx, fmt.Sprintf("round %d of %d, %d of %d: %s, %d a burst", n+1, b.cfg.Rounds, i+1, len(cells), c.target.Name(), c.updates), c); err != nil {
+			b.keep(cells[:i]) // true figures all the same
 			return err
 		}
 	}

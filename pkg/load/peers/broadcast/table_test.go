@@ -50,7 +50,7 @@ func (n named) Name() string { return n.name }
 func fixed(t *testing.T) *Table {
 	t.Helper()
 	b := &bench{cfg: Config{Updates: []int{1, 20}}, table: &Table{
-		Schema: SchemaPeers, Tool: load.Tool{Version: "1.2.3", Go: "go1.26"}, Rounds: 3, Seed: 9, Viewers: 1000, Bursts: 20, Window: 4, Payload: Payload,
+		Schema: SchemaPeers, Tool: load.Tool{Version: "1.2.3", Go: "go1.26"}, Rounds: 3, Seed: 9, Viewers: 1000, Bursts: 20, Window: 2, Payload: Payload,
 		WarmupNS: 5e8, DurationNS: 4e9, Seats: load.Seats{Server: 0, Client: 1, Pinned: true}.String(),
 		Started: load.Instant{Time: time.Date(2026, 11, 22, 3, 4, 0, 0, time.UTC)},
 		Env:     load.Env{CPU: "Some CPU", Cores: 2, OS: "linux/amd64", Kernel: "6.18"},
