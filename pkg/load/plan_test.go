@@ -150,3 +150,72 @@ func TestPacerSleepsInTheKernelByDefault(t *testing.T) {
 		t.Errorf("%d sends in 20 ms at 1000/s, want 20", n)
 	}
 }
+
+func TestBurstsAreDueAtOnce(t *testing.T) {
+	p, err := ParsePlan("burst:500@2s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at, want := range map[time.Duration]int64{0: 500, 1999 * time.Millisecond: 500, 2 * time.Second: 1000} {
+		if got := p.Due(at); got != want {
+			t.Errorf("%d due at %v, want %d", got, at, want)
+		}
+	}
+	if p.When(499) != 0 || p.When(500) != 2*time.Second || p.Peak() != 250 || !p.Bursty() || !p.Steady() {
+		t.Errorf("got %v %v %v", p.When(499), p.When(500), p.Peak())
+	}
+	pacer := Pacer{Plan: p, End: 6 * time.Second}
+	if pacer.Planned() != 1500 {
+		t.Errorf("%d planned in six seconds, want 1500", pacer.Planned())
+	}
+	for _, s := range []string{"burst:", "burst:0@1s", "burst:1.5@1s", "burst:5@0s", "burst:5@-1s", "burst:nan@1s", "burst:5"} {
+		if _, err := ParsePlan(s); !errors.Is(err, track.ErrInvalid) {
+			t.Errorf("%s: got %v", s, err)
+		}
+	}
+}
+
+func TestAPlanIsNamedByWhatItDoes(t *testing.T) {
+	parse := func(s string) Plan {
+		p, err := ParsePlan(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	name := parse("1k").SHA256(7, time.Second, "ingest devices 100")
+	// The same on every machine: the name is in results that are compared.
+	if want := "8ae685eb00be68b1"; len(name) != 64 || name[:16] != want {
+		t.Errorf("the plan is called %s, want %s…", name, want)
+	}
+	if again := parse("1000/s").SHA256(7, time.Second, "ingest devices 100"); again != name {
+		t.Error("the same plan in other words has another name")
+	}
+	for what, other := range map[string]string{
+		"seed": parse("1k").SHA256(8, time.Second, "ingest devices 100"), "length": parse("1k").SHA256(7, 2*time.Second, "ingest devices 100"),
+		"rate": parse("2k").SHA256(7, time.Second, "ingest devices 100"), "shape": parse("1k").SHA256(7, time.Second, "ingest devices 200"),
+	} {
+		if other == name {
+			t.Errorf("another %s has the same name", what)
+		}
+	}
+}
+
+func TestPhasesAreSeededAndSpread(t *testing.T) {
+	a, b, c := Phases(7, 1000, time.Second), Phases(7, 1000, time.Second), Phases(8, 1000, time.Second)
+	tenths := [10]int{}
+	for i, d := range a {
+		if d != b[i] || d < 0 || d >= time.Second {
+			t.Fatalf("phase %d is %v and then %v", i, d, b[i])
+		}
+		tenths[d/(100*time.Millisecond)]++
+	}
+	if a[0] == c[0] && a[1] == c[1] {
+		t.Error("another seed has the same phases")
+	}
+	for i, n := range tenths {
+		if n < 60 || n > 140 {
+			t.Errorf("%d of a thousand phases are in tenth %d", n, i)
+		}
+	}
+}

@@ -11,7 +11,7 @@ const hidden = "REDACTED"
 
 // secretFlag knows options whose value is a secret by their name; those that only name
 // a file that holds it are no secret.
-var secretFlag = regexp.MustCompile(`^--?(?:[a-z0-9-]*-)?(?:token|password|secret|key|invite|enrol(?:ment)?)$`)
+var secretFlag = regexp.MustCompile(`^--?(?:[a-z0-9-]*-)?(?:token|password|secret|invite|enrol(?:ment)?)$`)
 
 // secretQuery are members of a URL's query that are secrets.
 var secretQuery = regexp.MustCompile(`(?i)^(?:access_?token|token|key|api_?key|password|secret|sig|signature)$`)

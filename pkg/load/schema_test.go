@@ -342,8 +342,10 @@ func TestTheSchemaRefusesWhatIsNoResult(t *testing.T) {
 		"half a nanosecond":  func(m map[string]any) { m["duration_ns"] = 0.5 },
 		"an odd validity":    func(m map[string]any) { m["verdict"].(map[string]any)["validity"] = "FINE" },
 		"a local time":       func(m map[string]any) { m["started"] = "2026-11-22 05:00" },
-		"a nameless warning": func(m map[string]any) { delete(m["verdict"].(map[string]any)["warnings"].([]any)[0].(map[string]any), "id") },
-		"a rate of words":    func(m map[string]any) { m["rates"].(map[string]any)["offered_per_s"] = "many" },
+		"a nameless warning": func(m map[string]any) {
+			delete(m["verdict"].(map[string]any)["warnings"].([]any)[0].(map[string]any), "id")
+		},
+		"a rate of words": func(m map[string]any) { m["rates"].(map[string]any)["offered_per_s"] = "many" },
 	} {
 		var m map[string]any
 		if err := json.Unmarshal(b, &m); err != nil {
