@@ -36,7 +36,8 @@ a question mark. ~ says that no change would fit, too.
 A result that is INVALID is refused, with exit code 3. One that is SUSPECT is labelled;
 with --strict it is refused as well.`,
 		Example: `  trackbench compare before.json after.json
-  trackbench compare --format md before*.json -- after*.json`,
+  trackbench compare before*.json -- after*.json
+  trackbench compare --format html before*.json -- after*.json > compared.html`,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			b.ran = true
@@ -68,7 +69,7 @@ func (b *bench) compare(f *compareFlags, args []string, dash int) error {
 	case err != nil:
 		return fail(exitUsage, "", "%w", err)
 	}
-	if err := c.Print(b.out, f.format); err != nil {
+	if err := c.Print(b.out, f.format, report.Context{Version: version}); err != nil {
 		return err
 	}
 	for _, s := range c.Sides {

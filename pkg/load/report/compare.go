@@ -59,13 +59,15 @@ type Row struct {
 // Cell is one figure of one side. Ratio and its bounds are to the first side's, which
 // has none.
 type Cell struct {
-	Value  *float64 `json:"value"` // the median of the side's runs; null if not known
-	Runs   int      `json:"runs"`
-	Ratio  *float64 `json:"ratio,omitempty"`
-	Low    *float64 `json:"low,omitempty"`
-	High   *float64 `json:"high,omitempty"`
-	Method Method   `json:"method,omitempty"`
-	Says   Says     `json:"says,omitempty"`
+	Value *float64 `json:"value"` // the median of the side's runs; null if not known
+	Runs  int      `json:"runs"`
+	Ratio *float64 `json:"ratio,omitempty"`
+	Low   *float64 `json:"low,omitempty"`
+	High  *float64 `json:"high,omitempty"`
+	// Each is the ratio of every pair of launches, if they are paired.
+	Each   []float64 `json:"each,omitempty"`
+	Method Method    `json:"method,omitempty"`
+	Says   Says      `json:"says,omitempty"`
 }
 
 // Method is how the bounds of a ratio were found, and so what they mean.
@@ -203,6 +205,7 @@ func compareCell(m *metric, cell *Cell, a, b []float64, va, vb []*view, confiden
 	case len(a) >= 2 && len(b) >= 2:
 		if len(a) == len(va) && len(b) == len(vb) && alternate(va, vb) {
 			cell.Method, r = Paired, paired(la, lb, confidence)
+			cell.Each = ratios(a, b)
 		} else {
 			cell.Method, r = Welch, unpaired(la, lb, confidence)
 		}
@@ -238,6 +241,17 @@ func logs(list []float64) []float64 {
 		out[i] = math.Log(v)
 	}
 	return out
+}
+
+// ratios are those of neighbours.
+func ratios(a, b []float64) []float64 {
+	var list []float64
+	for i := range a {
+		if v := b[i] / a[i]; !math.IsInf(v, 0) {
+			list = append(list, v)
+		}
+	}
+	return list
 }
 
 // fromNothing judges figures of which one is 0, such as losses.
@@ -394,10 +408,10 @@ func (c *Comparison) method() {
 }
 
 // Formats are what Print can print.
-var Formats = []string{"text", "md", "csv", "json"}
+var Formats = []string{"text", "md", "csv", "json", "html"}
 
 // Print writes the comparison in one of the Formats.
-func (c *Comparison) Print(w io.Writer, format string) error {
+func (c *Comparison) Print(w io.Writer, format string, ctx Context) error {
 	switch format {
 	case "text":
 		return c.text(w)
@@ -405,6 +419,8 @@ func (c *Comparison) Print(w io.Writer, format string) error {
 		return c.markdown(w)
 	case "csv":
 		return c.csv(w)
+	case "html":
+		return c.html(w, ctx)
 	case "json":
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")

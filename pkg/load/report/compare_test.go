@@ -138,7 +138,7 @@ func TestFormatsOfAComparison(t *testing.T) {
 	out := map[string]string{}
 	for _, f := range Formats {
 		var b bytes.Buffer
-		if err := c.Print(&b, f); err != nil {
+		if err := c.Print(&b, f, Context{}); err != nil {
 			t.Fatal(err)
 		}
 		out[f] = b.String()
@@ -153,11 +153,47 @@ func TestFormatsOfAComparison(t *testing.T) {
 	if err != nil || len(rows) < 8 || rows[1][0] != "response p50" || rows[1][4] != "'=b" {
 		t.Errorf("csv %v, %v", rows, err)
 	}
+	harmlessPage(t, []byte(out["html"]))
+	if !strings.Contains(out["html"], "Comparison of ingest") || !strings.Contains(out["html"], "within these two runs only") {
+		t.Errorf("html: %.2000s", out["html"])
+	}
 	var back Comparison
 	if err := json.Unmarshal([]byte(out["json"]), &back); err != nil || back.Schema != SchemaCompare || len(back.Rows) != len(c.Rows) {
 		t.Errorf("json: %v, %+v", err, back)
 	}
-	if err := c.Print(&bytes.Buffer{}, "xml"); !errors.Is(err, ErrKind) {
+	if err := c.Print(&bytes.Buffer{}, "xml", Context{}); !errors.Is(err, ErrKind) {
 		t.Errorf("xml: %v", err)
+	}
+}
+
+func TestForest(t *testing.T) {
+	c := compared(t, side(t, "a", 1, 1, 4, 5), side(t, "b", 1.3, 2, 3, 6))
+	d := c.forest()
+	golden(t, "forest.svg", d.inline(""))
+	wellFormed(t, d.id, d.alone())
+	if !strings.Contains(d.desc, "response p99 worse") {
+		t.Errorf("it says %q", d.desc)
+	}
+	alone := &Comparison{Sides: []SideInfo{{}, {}}, Rows: []Row{{Cells: []Cell{{}, {}}}}}
+	if alone.forest() != nil {
+		t.Error("a drawing of nothing")
+	}
+	far := 1e9
+	alone.Rows[0].Cells[1] = Cell{Ratio: &far, Low: &far, High: &far}
+	wellFormed(t, "far", alone.forest().alone())
+}
+
+func TestNothingBreaksOutOfAComparison(t *testing.T) {
+	a, b := fileOf(t, hostile(t)), fileOf(t, hostile(t))
+	a.Name, b.Name = "<script>alert(1)</script>", "\"><img src=x>"
+	c := compared(t, Side{a.Name, []*File{a}}, Side{b.Name, []*File{b}}, Side{"|", []*File{a}})
+	for _, f := range Formats {
+		var out bytes.Buffer
+		if err := c.Print(&out, f, Context{}); err != nil {
+			t.Fatal(err)
+		}
+		if f == "html" {
+			harmlessPage(t, out.Bytes())
+		}
 	}
 }

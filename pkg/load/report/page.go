@@ -47,6 +47,8 @@ type overview struct {
 	Title, Text string
 	Table       *table
 	Plot        template.HTML
+	Caption     string
+	Notes       []string
 }
 
 // run is the part of a page about one result.
@@ -79,7 +81,7 @@ type section struct {
 // HTML writes one page about all the files: complete in itself, without scripts, and
 // with nothing to fetch.
 func HTML(w io.Writer, files []*File, c Context) error {
-	p := page{Style: template.CSS(plotStyle + pageRules), Foot: "Drawn by trackbench " + c.version() + "."}
+	p := page{Style: template.CSS(plotStyle + pageRules), Foot: foot(c)}
 	var views []*view
 	for i, f := range files {
 		v, err := look(f.Result)
@@ -103,6 +105,8 @@ func HTML(w io.Writer, files []*File, c Context) error {
 	}
 	return pageTemplate.Execute(w, p)
 }
+
+func foot(c Context) string { return "Drawn by trackbench " + c.version() + "." }
 
 func runOf(f *File, v *view, id string) (*run, error) {
 	r := f.Result
