@@ -214,12 +214,14 @@ func (b *bench) idle(ctx context.Context, f *churnFlags) error {
 	meter := load.NewMeter(load.MeterConfig{Server: f.process(), Metrics: f.addr})
 	defer meter.Stop()
 	meter.Begin(ctx)
+	began := time.Now()
 	o, err := churn.Hold(ctx, cfg)
 	if err != nil {
 		return churn.InWords(err)
 	}
 	res := o.Result(version, &cfg)
 	res.Target = f.target(f.addr)
+	res.Started, res.DurationNS = load.Instant{Time: began}, int64(time.Since(began)) // what both sides used is of all of it
 	meter.End(context.WithoutCancel(ctx), res)
 	res.Judge(load.Evidence{Loopback: f.loopback})
 	if most > 0 {

@@ -174,7 +174,7 @@ Its defaults are harmless. It refuses targets that are not on this machine, unle
 	root.SetErr(b.err)
 	root.AddCommand(b.reportCommand(), b.compareCommand())
 	root.AddCommand(b.fanoutCommand(), b.marauderCommand())
-	root.AddCommand(b.churnCommand(), b.calibrateCommand(), b.nullCommand())
+	root.AddCommand(b.churnCommand(), b.calibrateCommand(), b.nullCommand(), b.figuresCommand())
 	root.AddCommand(b.ingestCommand(), b.rpcCommand(), b.peerCommand(), b.peersCommand(), b.bareCommand(), b.envCommand(), &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
