@@ -80,12 +80,13 @@ type services struct {
 	tokens    trk.TokensClient
 	publish   trk.PublishClient
 	status    trk.StatusClient
+	maps      trk.MapsClient
 	example   trk.ExampleClient
 }
 
 func servicesOf(c rpc.Caller) services {
 	return services{trk.SessionClient{Caller: c}, trk.PositionsClient{Caller: c}, trk.WatchClient{Caller: c}, trk.DevicesClient{Caller: c},
-		trk.TokensClient{Caller: c}, trk.PublishClient{Caller: c}, trk.StatusClient{Caller: c}, trk.ExampleClient{Caller: c}}
+		trk.TokensClient{Caller: c}, trk.PublishClient{Caller: c}, trk.StatusClient{Caller: c}, trk.MapsClient{Caller: c}, trk.ExampleClient{Caller: c}}
 }
 
 // TestBothDoorsRefuseInTheSameWords asks the same wrong thing of both.

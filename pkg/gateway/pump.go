@@ -52,6 +52,9 @@ func (p *pump) turn(mayWait bool) {
 func (p *pump) run(mayWait bool) bool {
 	for {
 		if able, err := p.to.Able(); !able || err != nil {
+			if why := p.viewer.Ended(); why != nil {
+				p.to.End(why) // credit may never come
+			}
 			return true // told again with credit, or it is over
 		}
 		frames, turn, err := p.viewer.Pull(p.got[:0])

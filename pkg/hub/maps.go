@@ -1,13 +1,15 @@
 package hub
 
 import (
+	"sync/atomic"
+
 	"tracker/pkg/track"
 )
 
 // permit is what a viewer of something that not everybody may see has beside the rest.
 type permit struct {
-	may   func() error // Query.May; nil: for ever
-	ended error        // why it may not any more
+	may  func() error          // Query.May; nil: for ever
+	over atomic.Pointer[error] // why it may not any more; written under mu
 }
 
 // Members changes who is on a map, through change, which makes Config.Maps answer
@@ -110,7 +112,7 @@ func (h *Hub) everybody() []*Viewer {
 func (v *Viewer) recheck(m track.MapID) (ended bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.s.query.Map != m || v.permit.ended != nil {
+	if v.s.query.Map != m || v.Ended() != nil {
 		return false
 	}
 	return v.ask() != nil
@@ -119,9 +121,24 @@ func (v *Viewer) recheck(m track.MapID) (ended bool) {
 // ask asks whether the viewer may go on; mu is held.
 func (v *Viewer) ask() error {
 	if v.permit.may != nil {
-		v.permit.ended = v.permit.may()
+		v.end(v.permit.may())
 	}
-	return v.permit.ended
+	return v.Ended()
+}
+
+func (v *Viewer) end(err error) {
+	if err != nil {
+		v.permit.over.Store(&err)
+	}
+}
+
+// Ended tells why the viewer may not go on, if it may not: TryNext says the same, but a
+// door that cannot send need not pull to learn it. It waits for nothing.
+func (v *Viewer) Ended() error {
+	if err := v.permit.over.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // admit is ask for a viewer that has just begun.
@@ -142,12 +159,12 @@ func (v *Viewer) Entrust(check func(q Query) (may func() error, err error)) {
 func (v *Viewer) entrust(check func(q Query) (may func() error, err error)) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.closed || v.permit.ended != nil {
+	if v.closed || v.Ended() != nil {
 		return nil
 	}
 	may, err := check(v.s.query)
 	if err != nil {
-		v.permit.ended = err
+		v.end(err)
 		return err
 	}
 	v.permit.may = may

@@ -236,8 +236,8 @@ func (v *Viewer) takeLive(dst []*Frame) (frames []*Frame, live bool, err error) 
 		if v.closed || v.hub.isClosed() {
 			return nil, true, track.ErrClosed
 		}
-		if v.permit.ended != nil {
-			return nil, true, v.permit.ended
+		if err := v.Ended(); err != nil {
+			return nil, true, err
 		}
 		if v.catch != nil {
 			return nil, false, nil
@@ -301,8 +301,8 @@ func (v *Viewer) retarget(q Query, key string, may func() error) error {
 	if v.closed || v.hub.isClosed() {
 		return track.ErrClosed
 	}
-	if v.permit.ended != nil {
-		return v.permit.ended
+	if err := v.Ended(); err != nil {
+		return err
 	}
 	h := v.hub
 	v.exit()
