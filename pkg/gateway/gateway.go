@@ -175,9 +175,9 @@ func (g *Gateway) accept(ctx context.Context, wg *sync.WaitGroup, c net.Conn) {
 		_ = c.Close()
 		return
 	}
-	s := &stranger{Conn: c, leave: sync.OnceFunc(func() { g.cfg.Strangers.Leave(from) })}
 	wg.Go(func() {
-		defer s.leave()
+		s := &stranger{Conn: c, g: g}
+		defer s.Admit()
 		g.ServeConn(ctx, s)
 	})
 }
@@ -185,11 +185,16 @@ func (g *Gateway) accept(ctx context.Context, wg *sync.WaitGroup, c net.Conn) {
 // stranger is a connection that counts for the gate until it is known, or gone.
 type stranger struct {
 	net.Conn
-	leave func()
+	g        *Gateway
+	admitted atomic.Bool
 }
 
 // Admit is called by rpc when the handshake is done.
-func (s *stranger) Admit() { s.leave() }
+func (s *stranger) Admit() {
+	if s.admitted.CompareAndSwap(false, true) {
+		s.g.cfg.Strangers.Leave(s.RemoteAddr())
+	}
+}
 
 // NetConn is the connection beneath, through which every byte passes unchanged.
 func (s *stranger) NetConn() net.Conn { return s.Conn }
@@ -206,9 +211,7 @@ func (s *stranger) CloseWrite() error {
 // Whoever hands it in counts it as a stranger's until its method Admit, if it has one,
 // is called.
 func (g *Gateway) ServeConn(ctx context.Context, c net.Conn) {
-	ctx, end := context.WithCancelCause(ctx)
-	defer end(nil)
-	s := &session{g: g, end: end}
+	s := &session{g: g}
 	g.sessions.add(s)
 	defer g.sessions.remove(s)
 	g.rpc.ServeConn(context.WithValue(ctx, sessionKey{}, s), c)

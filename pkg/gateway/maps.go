@@ -134,8 +134,8 @@ func (s *session) become(who *engine.Identity) {
 	s.mu.Lock()
 	s.who.Store(who)
 	viewers := make([]*hub.Viewer, 0, len(s.watches))
-	for _, v := range s.watches {
-		viewers = append(viewers, v)
+	for _, p := range s.watches {
+		viewers = append(viewers, p.viewer)
 	}
 	s.mu.Unlock()
 	for _, v := range viewers {

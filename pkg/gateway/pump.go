@@ -82,7 +82,7 @@ func (p *pump) run(mayWait bool) bool {
 }
 
 // end is called when the subscription is over.
-func (p *pump) end() { p.s.closeWatch(p.number, p.viewer) }
+func (p *pump) end() { p.s.closeWatch(p) }
 
 // open makes the pump of a watch and lets it outlive the call that opens it.
 func (g watch) open(r *rpc.Request, to trk.WatchOpenPublisher, q hub.Query, o hub.Options) (err error) {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"tracker/pkg/engine"
-	"tracker/pkg/hub"
 	"tracker/pkg/rpc"
 	"tracker/pkg/wire/trk"
 )
@@ -17,11 +16,11 @@ import (
 // session is what this door knows of one connection.
 type session struct {
 	g   *Gateway
-	end context.CancelCauseFunc
+	end func(why *rpc.Error)            // from the handshake on
 	who atomic.Pointer[engine.Identity] // nil in the handshake; Refresh swaps it
 
 	mu      sync.Mutex // guards what follows
-	watches map[uint32]*hub.Viewer
+	watches []*pump
 	last    uint32    // number of the newest watch
 	turn    time.Time // when all watches that were asked for have had theirs, see reserve
 }
@@ -44,6 +43,7 @@ func (g *Gateway) authenticate(ctx context.Context, h *rpc.Hello, remote net.Add
 		g.stats.strangers.Add(1)
 		return nil, err
 	}
+	s.end = rpc.Ender(ctx)
 	s.who.Store(&who)
 	g.log.Debug("welcome", "remote", remote, "name", who.Name, "role", string(who.Role), "client", fmt.Sprintf("%q", h.Client),
 		"schema", h.SchemaHash == trk.SchemaHash)

@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"tracker/pkg/engine"
@@ -159,28 +160,34 @@ func (s *session) openWatch(p *pump, q hub.Query, o hub.Options) error {
 		return err
 	}
 	s.last++
-	for s.watches[s.last] != nil || s.last == 0 { // numbers wrap
+	for s.find(s.last) >= 0 || s.last == 0 { // numbers wrap
 		s.last++
 	}
-	if s.watches == nil {
-		s.watches = map[uint32]*hub.Viewer{}
-	}
-	s.watches[s.last] = viewer
 	p.number, p.viewer = s.last, viewer
+	s.watches = append(s.watches, p)
 	s.g.engine.Entrust(viewer, s.who.Load()) // who may have been refreshed since query
 	return nil
 }
 
-func (s *session) closeWatch(number uint32, viewer *hub.Viewer) {
+func (s *session) closeWatch(p *pump) {
 	s.mu.Lock()
-	delete(s.watches, number)
+	if i := slices.Index(s.watches, p); i >= 0 {
+		s.watches = slices.Delete(s.watches, i, i+1)
+	}
 	s.mu.Unlock()
-	viewer.Close()
+	p.viewer.Close()
+}
+
+// find tells which of watches has that number, or -1. mu is held.
+func (s *session) find(number uint32) int {
+	return slices.IndexFunc(s.watches, func(p *pump) bool { return p.number == number })
 }
 
 func (s *session) watch(number uint32) (*hub.Viewer, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v, ok := s.watches[number]
-	return v, ok
+	if i := s.find(number); i >= 0 {
+		return s.watches[i].viewer, true
+	}
+	return nil, false
 }

@@ -48,20 +48,23 @@ type conn struct {
 	subs      int
 	congested []*Subscription // have credit, but the peer does not read
 	errands   int             // for detached subscriptions, that run
-	open      map[uint32]*Request
+	open      requests
+	draining  bool // the connection is to end
+	drained   bool // and has done what there is to do for that, bar ending
 
-	s      *Server
-	nc     net.Conn
-	id     uint64
-	peer   any
-	limit  int // of the frames that the peer takes
-	ctx    context.Context
-	cancel context.CancelFunc
+	s     *Server
+	nc    net.Conn
+	id    uint64
+	peer  any
+	limit int             // of the frames that the peer takes
+	base  context.Context // what requests see the values of
+	life  atomic.Pointer[life]
+	gone  atomic.Bool // life is over, or would be
 
 	// Below belongs to the reader.
 	in      parser
-	out     []byte // what inline requests answered
-	inline  Request
+	out     []byte     // what inline requests answered
+	inline  *Request   // made for the first
 	halves  bool       // a batch may be answered in two
 	calling bool       // in a handler that may panic
 	batch   []*Request // to submit together
@@ -95,21 +98,78 @@ func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
 	s.stats.conns.Add(1)
 	defer s.stats.conns.Add(-1)
 
-	c := &conn{s: s, nc: nc, id: s.connIDs.Add(1), limit: minFrame, sock: sock.NewWriter(nc)}
+	c := &conn{s: s, nc: nc, id: s.connIDs.Add(1), limit: minFrame, sock: sock.NewWriter(nc), base: context.WithoutCancel(ctx)}
 	c.changed.L = &c.mu
-	c.inline.c = c
-	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	defer c.cancel()
-
-	drained := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(drained)
-		c.drain(farewell(ctx))
-	})
+	defer context.AfterFunc(ctx, func() { c.endFor(farewell(ctx)) })()
 	e := c.read(ctx)
 	c.end(e)
-	if !stop() {
-		<-drained
+	c.mu.Lock()
+	for c.draining && !c.drained {
+		c.wait()
+	}
+	c.draining, c.drained = true, true // whoever comes now is too late
+	c.mu.Unlock()
+}
+
+// endFor ends the connection as the end of its context does. Only the first why counts.
+func (c *conn) endFor(why *Error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.draining {
+		return
+	}
+	c.draining = true
+	go func() { // ServeConn waits for it
+		c.drain(why)
+		c.mu.Lock()
+		c.drained = true
+		c.tell()
+		c.mu.Unlock()
+	}()
+}
+
+// connKey is where the context of Config.Authenticate has the connection.
+type connKey struct{}
+
+// Ender returns, in Config.Authenticate and from its context, what ends the connection
+// for a reason of its own, at any time and for as long as it lives: as when the context
+// of ServeConn ends, with GOAWAY and the grace of what is in flight. It does not wait.
+func Ender(ctx context.Context) func(why *Error) {
+	c := ctx.Value(connKey{}).(*conn)
+	return func(why *Error) {
+		bye := *why
+		bye.NotRun, bye.fault = true, faultNone
+		c.endFor(&bye)
+	}
+}
+
+// life is the context of a connection, made when somebody asks for it: most never do.
+type life struct {
+	context.Context
+	cancel context.CancelFunc
+}
+
+func (c *conn) context() context.Context {
+	for {
+		if l := c.life.Load(); l != nil {
+			return l
+		}
+		ctx, cancel := context.WithCancel(c.base)
+		if c.life.CompareAndSwap(nil, &life{ctx, cancel}) {
+			if c.gone.Load() {
+				cancel()
+			}
+			return ctx
+		}
+		cancel()
+	}
+}
+
+func (c *conn) cancel() {
+	c.gone.Store(true)
+	if l := c.life.Load(); l != nil {
+		l.cancel()
 	}
 }
 
@@ -143,9 +203,10 @@ func (c *conn) read(ctx context.Context) *Error {
 	// Answers to half of a batch leave at once: then the peer works on them while the
 	// other half is worked on here, instead of the two taking turns. Transports that cut
 	// what they carry into records, such as TLS, have that effect by themselves.
-	from, halves := newEager(c.nc, &c.s.stats.reads)
+	from, halves := newEager(c.nc, &c.s.stats.reads, &c.in)
 	c.halves = halves
 	pinged := false
+	c.out = nil // that of the handshake
 	for {
 		busy, going := c.look()
 		if going && !c.closed {
@@ -272,7 +333,7 @@ func (c *conn) drain(why *Error) {
 	defer c.mu.Unlock()
 	c.going = why
 	c.nc.SetReadDeadline(time.Unix(1, 0)) // the reader is to announce it
-	for _, r := range c.open {
+	for r := range c.open.all {
 		if r.sub != nil {
 			r.stop(why.Status)
 		}
@@ -339,7 +400,7 @@ func (c *conn) end(e *Error) {
 	}
 	c.nc.Close()
 	c.mu.Lock()
-	for _, r := range c.open {
+	for r := range c.open.all {
 		if r.sub != nil {
 			r.sub.letGo()
 		}

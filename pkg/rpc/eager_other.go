@@ -8,4 +8,4 @@ import (
 	"sync/atomic"
 )
 
-func newEager(nc net.Conn, _ *atomic.Uint64) (io.Reader, bool) { return nc, false }
+func newEager(nc net.Conn, _ *atomic.Uint64, _ *parser) (io.Reader, bool) { return nc, false }

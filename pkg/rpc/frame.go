@@ -3,6 +3,7 @@ package rpc
 import (
 	"encoding/binary"
 	"io"
+	"sync"
 )
 
 // Preamble is what a client sends first; a port that serves several protocols tells
@@ -174,13 +175,48 @@ func (p *parser) room() {
 	}
 	p.full = false
 	if size != len(p.buf) {
-		grown := make([]byte, size)
+		var grown []byte
+		if size == smallBuffer {
+			grown = smalls.take()
+		} else {
+			grown = make([]byte, size)
+		}
 		copy(grown, p.buf[p.r:p.w])
 		p.buf = grown
 	} else if p.r > 0 {
 		copy(p.buf, p.buf[p.r:p.w])
 	}
 	p.r, p.w = 0, have
+}
+
+// smalls are buffers of connections that nobody writes to at the moment.
+var smalls smallPool
+
+type smallPool struct{ sync.Pool }
+
+func (s *smallPool) take() []byte {
+	if b, _ := s.Get().(*[smallBuffer]byte); b != nil {
+		return b[:]
+	}
+	return make([]byte, smallBuffer)
+}
+
+func (s *smallPool) give(b []byte) { s.Put((*[smallBuffer]byte)(b)) }
+
+// sleep lends a small buffer to others while nothing comes, if nothing is in it; wake
+// takes one again, and says where to read to.
+func (p *parser) sleep() bool {
+	if p.w > 0 || len(p.buf) != smallBuffer {
+		return false
+	}
+	smalls.give(p.buf)
+	p.buf = nil
+	return true
+}
+
+func (p *parser) wake() []byte {
+	p.buf = smalls.take()
+	return p.buf
 }
 
 // release gives the buffer back while the peer is silent.

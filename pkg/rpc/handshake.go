@@ -35,7 +35,7 @@ func (c *conn) handshake(ctx context.Context) *Error {
 		return protocolError(FaultVersion, Version, "this server speaks version 1")
 	}
 	if auth := c.s.cfg.Authenticate; auth != nil {
-		limited, cancel := context.WithTimeout(ctx, c.s.cfg.Handshake)
+		limited, cancel := context.WithTimeout(context.WithValue(ctx, connKey{}, c), c.s.cfg.Handshake)
 		defer cancel()
 		peer, err := auth(limited, hello, c.nc.RemoteAddr())
 		if err != nil && ctx.Err() != nil {

@@ -65,7 +65,7 @@ func (c *conn) finish(r *Request, out []byte, err error) {
 		c.s.stats.failed.Add(1)
 	}
 	if !r.notify {
-		delete(c.open, r.ID)
+		c.open.remove(r)
 		c.append(kind, r.ID, code, aux, out, e)
 	}
 	r.mu.Lock()
@@ -284,6 +284,11 @@ func (c *conn) next() (out []byte, from int) {
 // endWrite lets others write, finds somebody for what came meanwhile, and unlocks mu.
 func (c *conn) endWrite() {
 	c.writing = false
+	if !c.owes() && c.subs > 0 && c.running == c.subs {
+		// Updates leave directly, and this was the exception. Who asks and is answered
+		// all the time keeps its buffers.
+		c.pending, c.spare = nil, nil
+	}
 	kick := c.kick()
 	c.tell()
 	c.mu.Unlock()

@@ -198,7 +198,10 @@ func (c *conn) callInline(m *Method, f *Frame, meta, body []byte) {
 		c.answer(f, &Error{Status: DeadlineExceeded, NotRun: true})
 		return
 	}
-	r := &c.inline
+	if c.inline == nil {
+		c.inline = &Request{c: c}
+	}
+	r := c.inline
 	r.Method, r.ID, r.Body, r.Meta, r.m = f.Code, f.ID, body, meta, m
 	r.notify = f.Kind == KindNotify
 	at := len(c.out)
@@ -315,7 +318,7 @@ func (c *conn) admit(r *Request) (refusal, e *Error) {
 	defer c.mu.Unlock()
 	stream := r.m.Stream != nil
 	switch {
-	case !r.notify && c.open[r.ID] != nil:
+	case !r.notify && c.open.get(r.ID) != nil:
 		return nil, protocolError(FaultID, BadFrame, "id in use")
 	case r.notify && stream:
 		return protocolError(FaultMethod, Unimplemented, "a subscription needs an id"), nil
@@ -329,10 +332,7 @@ func (c *conn) admit(r *Request) (refusal, e *Error) {
 	c.running++
 	c.bytes += len(r.keep)
 	if !r.notify {
-		if c.open == nil {
-			c.open = map[uint32]*Request{}
-		}
-		c.open[r.ID] = r
+		c.open.put(r)
 	}
 	if stream {
 		c.subs++
@@ -400,7 +400,7 @@ func (c *conn) submit() {
 func (c *conn) canceled(id uint32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if r := c.open[id]; r != nil {
+	if r := c.open.get(id); r != nil {
 		r.stop(Canceled)
 		return
 	}
@@ -423,7 +423,7 @@ func (c *conn) credit(f *Frame) *Error {
 
 // grant gives a subscription credit for n updates more. mu is held.
 func (c *conn) grant(id, n uint32) {
-	r := c.open[id]
+	r := c.open.get(id)
 	if r == nil || r.sub == nil {
 		c.s.stats.fault(FaultLate)
 		return

@@ -50,19 +50,19 @@ func (r *Request) RemoteAddr() net.Addr { return r.c.nc.RemoteAddr() }
 
 // Stopped says cheaply what Context().Done() would: the caller has gone, gave up, or
 // time ran out.
-func (r *Request) Stopped() bool { return r.ended.Load() != 0 || r.c.ctx.Err() != nil }
+func (r *Request) Stopped() bool { return r.ended.Load() != 0 || r.c.gone.Load() }
 
 // Context ends with the request: canceled, out of time, or its connection gone. It is
 // made when first asked for; handlers that do not wait need none. An inline request
 // has its connection's.
 func (r *Request) Context() context.Context {
-	if r == &r.c.inline {
-		return r.c.ctx
+	if r.m.Exec == Inline {
+		return r.c.context()
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ctx == nil {
-		ctx, cancel := context.WithCancelCause(r.c.ctx)
+		ctx, cancel := context.WithCancelCause(r.c.context())
 		r.ctx, r.cancel = &callContext{ctx, r.deadline}, cancel
 		if s := Status(r.ended.Load()); s != 0 {
 			cancel(&Error{Status: s})
@@ -150,7 +150,7 @@ func (r *Request) call() (out []byte, err error) {
 	if s := Status(r.ended.Load()); s != 0 {
 		return out, &Error{Status: s, NotRun: true}
 	}
-	if !r.notify && r.c.ctx.Err() != nil {
+	if !r.notify && r.c.gone.Load() {
 		return out, &Error{Status: Canceled, NotRun: true} // nobody is there to hear
 	}
 	if r.m.Stream != nil {

@@ -65,7 +65,7 @@ type Method struct {
 // Config of a server. All of it has good zeros.
 type Config struct {
 	// Authenticate decides about a connection before any request is looked at. What
-	// it returns is Request.Peer. nil lets everybody in.
+	// it returns is Request.Peer. nil lets everybody in. See Ender.
 	Authenticate func(ctx context.Context, h *Hello, remote net.Addr) (any, error)
 	// Translate finds the status for an error of a handler that is not an *Error; nil
 	// for what is nobody's business: that is logged, and answered with Internal.
