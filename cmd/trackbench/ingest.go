@@ -15,6 +15,7 @@ import (
 
 	"tracker/pkg/client"
 	"tracker/pkg/load"
+	"tracker/pkg/load/null"
 	"tracker/pkg/seal"
 )
 
@@ -116,11 +117,15 @@ func (b *bench) ingest(ctx context.Context, f *ingestFlags) error {
 	b.text(&f.runFlags).header("ingest", fmt.Sprintf("rate=%s %s warmup=%v devices=%d conns=%d seed=%d", f.rate, f.length(), f.warm, f.devices, f.conns, f.seed), f.target(conn.Server()), machine())
 	server := f.process()
 	return b.measure(ctx, &f.runFlags, func(ctx context.Context, plan load.Plan, length time.Duration) (*load.Result, error) {
-		return f.once(ctx, load.IngestConfig{
+		res, err := f.once(ctx, load.IngestConfig{
 			Conn: conn, Members: members, Plan: plan, Duration: length, Warmup: f.warm.Length, Settle: f.warm.Auto, Seed: f.seed,
 			Watch: f.watch, Interval: f.interval, Version: version, Loopback: f.loopback, Server: server,
 			OnTick: show.Tick, OnGlance: show.Glance, OnPhase: show.Phase,
 		}, maxLoss)
+		if err == nil && res.Failure == nil {
+			b.calibrate(ctx, &f.runFlags, load.Seats{}, null.Shape{Kind: null.Ingest, Conns: f.conns}, false, res)
+		}
+		return res, err
 	})
 }
 

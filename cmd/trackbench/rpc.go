@@ -16,6 +16,7 @@ import (
 
 	"tracker/pkg/client"
 	"tracker/pkg/load"
+	"tracker/pkg/load/null"
 	"tracker/pkg/load/rpcload"
 	"tracker/pkg/track"
 )
@@ -258,7 +259,11 @@ func (b *bench) rpc(ctx context.Context, f *rpcFlags) (err error) {
 	return b.measure(ctx, &f.runFlags, func(ctx context.Context, plan load.Plan, length time.Duration) (*load.Result, error) {
 		cfg := cfg
 		cfg.Rate, cfg.Duration = plan, length
-		return f.once(ctx, cfg, target)
+		r, err := f.once(ctx, cfg, target)
+		if err == nil && r.Failure == nil && cfg.Method != rpcload.Sleep { // those sleep at the server
+			b.calibrate(ctx, &f.runFlags, s.seats, f.shape(&cfg), cfg.Rate.Zero() && length >= worthCalibrating, r)
+		}
+		return r, err
 	})
 }
 
@@ -292,6 +297,18 @@ func (f *rpcFlags) once(ctx context.Context, cfg rpcload.Config, target load.Tar
 		r.Fail(load.Incorrect, "", "%v", o.Err())
 	}
 	return r, nil
+}
+
+// worthCalibrating is how long a run is that may be followed by a calibration.
+const worthCalibrating = 2 * time.Second
+
+// shape is what a calibration has to be like.
+func (f *rpcFlags) shape(cfg *rpcload.Config) null.Shape {
+	s := null.Shape{Kind: null.Calls, Method: cfg.Method.String(), Conns: cfg.Conns, Depth: cfg.Depth}
+	if cfg.Method == rpcload.Echo {
+		s.Payload = cfg.Payload
+	}
+	return s
 }
 
 // loneTime is how long one call at a time is measured, of a run that is long enough.

@@ -145,9 +145,13 @@ func (v *Verdict) judgeSchedule(e *Evidence) {
 		v.Warn("W20", Info, map[string]any{"depth": e.Depth}, "%d under way at once on a connection: rate and latency are those of batches, and compare only at the same depth", e.Depth)
 	}
 	if e.Sent > 0 && (float64(e.Late) > lateShare*float64(e.Sent) || e.Achieved < achievedShare*e.Offered) {
+		reached := ""
+		if e.Offered > 0 {
+			reached = fmt.Sprintf(", %.0f/s of %.0f/s were reached", e.Achieved, e.Offered)
+		}
 		v.Warn("W02", Doubt, map[string]any{"late": e.Late, "late_client": e.Late - e.Pressed, "late_server": e.Pressed, "sent": e.Sent, "offered_per_s": e.Offered, "achieved_per_s": e.Achieved},
-			"the schedule was not kept: %.1f %% of the sends were more than 1 ms late (client lag %.1f %%, server back-pressure %.1f %%), %.0f/s of %.0f/s were reached",
-			share(e.Late, e.Sent), share(e.Late-e.Pressed, e.Sent), share(e.Pressed, e.Sent), e.Achieved, e.Offered)
+			"the schedule was not kept: %.1f %% of the sends were more than 1 ms late (client lag %.1f %%, server back-pressure %.1f %%)%s",
+			share(e.Late, e.Sent), share(e.Late-e.Pressed, e.Sent), share(e.Pressed, e.Sent), reached)
 	}
 	if per := e.Plan.Peak() / 1e3; per > 0 && !e.Plan.Bursty() && e.MostInMS >= fewest && float64(e.MostInMS) > bunchTimes*per {
 		v.Warn("W11", Doubt, map[string]any{"most_in_ms": e.MostInMS, "planned_in_ms": per},

@@ -330,20 +330,23 @@ func (r *run) drain(conns []*conn, ended <-chan struct{}) {
 	}
 }
 
+// grid is how finely calls are spread: half of what counts as late.
+const grid = lateAfter / 2
+
 // paceAll hands out calls at the plan's first rate until the warm-up is over, and then
 // by the plan. It tells how many fell due.
 func (r *run) paceAll(ctx, warming context.Context, conns []*conn) (before, planned int64) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if r.cfg.Warmup > 0 {
-		p := load.Pacer{Plan: r.cfg.Rate.Opening()}
+		p := load.Pacer{Plan: r.cfg.Rate.Opening(), Grid: grid}
 		before = r.pace(warming, &p, 0, conns)
 	}
 	<-warming.Done()
 	if ctx.Err() != nil {
 		return before, 0
 	}
-	p := load.Pacer{Plan: r.cfg.Rate, End: r.cfg.Duration}
+	p := load.Pacer{Plan: r.cfg.Rate, End: r.cfg.Duration, Grid: grid}
 	return before, r.pace(ctx, &p, time.Duration(r.from.Load()), conns)
 }
 
