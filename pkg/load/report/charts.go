@@ -391,26 +391,36 @@ func lagOverTime(v *view) *drawing {
 		y = around(max(finest, least), max(most, 10*finest), height-lowRoom, topRoom)
 	}
 	s, x := v.overTime(height, y, 4, dur, "send lag")
-	p99 := s.steps("line c1", v, x, y, func(t *slot) (float64, bool) { return float64(t.lagP99), t.hasLag })
-	ends := []mark{{p99, "c1", "p99"}}
+	var ends []mark
+	if v.any(func(s *slot) bool { return s.hasLagP99 }) {
+		end := s.steps("line c1", v, x, y, func(t *slot) (float64, bool) { return float64(t.lagP99), t.hasLagP99 })
+		ends = append(ends, mark{end, "c1", "p99"})
+	}
 	if v.any(func(s *slot) bool { return s.lagMax > 0 }) {
 		end := s.steps("line c3", v, x, y, func(t *slot) (float64, bool) { return float64(t.lagMax), t.hasLag })
 		ends = append(ends, mark{end, "c3", "max"})
 	}
 	s.marks(x.to, y.to, y.from, ends)
 	s.tips(v, x, y, func(t *slot) string {
-		return fmt.Sprintf("p99 %s, max %s late", dur(float64(t.lagP99)), dur(float64(t.lagMax)))
+		return fmt.Sprintf("p99 %s, max %s late", orDash(dur(float64(t.lagP99)), t.hasLagP99), dur(float64(t.lagMax)))
 	})
-	return s.done("send-lag", "Send lag over time",
-		fmt.Sprintf("How late sends went out against the plan. Highest p99 of an interval %s, highest value %s.", dur(worst), dur(most)))
+	desc := "How late sends went out against the plan. "
+	if worst > 0 {
+		desc += fmt.Sprintf("Highest p99 of an interval %s, highest value %s.", dur(worst), dur(most))
+	} else {
+		desc += fmt.Sprintf("Highest value %s; the intervals have too few sends for a p99.", dur(most))
+	}
+	return s.done("send-lag", "Send lag over time", desc)
 }
 
-// leastLag is the lowest p99 of an interval.
+// leastLag is the lowest p99 of an interval, or the lowest maximum where there is none.
 func (v *view) leastLag() float64 {
 	least := math.Inf(1)
 	for i := range v.slots {
-		if v.slots[i].hasLag {
-			least = min(least, float64(v.slots[i].lagP99))
+		if s := &v.slots[i]; s.hasLagP99 {
+			least = min(least, float64(s.lagP99))
+		} else if s.hasLag {
+			least = min(least, float64(s.lagMax))
 		}
 	}
 	return least
@@ -490,6 +500,9 @@ func completeness(v *view) *drawing {
 	group := (len(all) + most - 1) / most
 	cells := (len(all) + group - 1) / group
 	columns := min(cells, 100)
+	if cells <= 200 {
+		columns = min(cells, 50)
+	}
 	side := min(24, (rightEnd-leftRoom)/float64(columns))
 	rows := (cells + columns - 1) / columns
 	s := &svg{height: topRoom + float64(rows)*side + 14}

@@ -394,7 +394,7 @@ func slotsTable(v *view) *table {
 		} else {
 			row = append(row, "–", "–", "–")
 		}
-		t.Rows = append(t.Rows, append(row, orDash(dur(float64(s.lagP99)), s.hasLag), count(s.late), count(s.backlog), orDash(three(s.clientCPU), s.hasClient),
+		t.Rows = append(t.Rows, append(row, orDash(dur(float64(s.lagP99)), s.hasLagP99), count(s.late), count(s.backlog), orDash(three(s.clientCPU), s.hasClient),
 			orDash(three(s.serverCPU), s.hasServe), s.why()))
 	}
 	return t.prune()

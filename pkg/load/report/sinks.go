@@ -44,7 +44,7 @@ func csvRow(run string, s *slot) []string {
 	some := s.hist.total > 0
 	return []string{run, num(s.from, 3, true), num(s.long(), 3, true), whole(s.offered), whole(s.sent), whole(s.received), whole(s.lost),
 		num(s.rate(s.sent), 1, true), num(s.rate(s.received), 1, true),
-		whole(s.hist.total), at(50), at(90), at(99), ms(s.hist.max(), some), ms(s.lagP99, s.hasLag), ms(s.lagMax, s.hasLag),
+		whole(s.hist.total), at(50), at(90), at(99), ms(s.hist.max(), some), ms(s.lagP99, s.hasLagP99), ms(s.lagMax, s.hasLag),
 		num(s.clientCPU, 3, s.hasClient), num(s.serverCPU, 3, s.hasServe), harmless(strings.Join(s.marks, " "))}
 }
 

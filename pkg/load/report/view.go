@@ -27,7 +27,7 @@ type slot struct {
 	serverCPU           float64
 	hasClient, hasServe bool
 	lagP99, lagMax      int64
-	hasLag              bool
+	hasLag, hasLagP99   bool
 	hist                hist
 	marks               []string
 }
@@ -82,7 +82,7 @@ func slotOf(some []load.Interval) (slot, error) {
 			s.serverCPU, server = s.serverCPU+*iv.ServerCPU*long, server+long
 		}
 		if iv.LagP99NS != nil {
-			s.lagP99, s.hasLag = max(s.lagP99, *iv.LagP99NS), true
+			s.lagP99, s.hasLag, s.hasLagP99 = max(s.lagP99, *iv.LagP99NS), true, true
 		}
 		if iv.LagMaxNS != nil {
 			s.lagMax, s.hasLag = max(s.lagMax, *iv.LagMaxNS), true
