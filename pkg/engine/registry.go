@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"slices"
+	"strings"
 	"time"
 
 	"tracker/pkg/seal"
@@ -176,9 +177,12 @@ func (r *registry) device(id track.DeviceID) (*deviceRec, error) {
 
 // find resolves what a person types: the 12 digits of an id, or a name.
 func (r *registry) find(ref string) (*deviceRec, error) {
-	if id, err := track.ParseDeviceID(ref); err == nil {
-		if i, ok := r.deviceAt(id); ok {
-			return r.devices.at(i), nil
+	// Looked at before it is parsed, because a refusal to parse allocates its words.
+	if len(ref) == 12 && strings.Trim(ref, "0123456789abcdef") == "" {
+		if id, err := track.ParseDeviceID(ref); err == nil {
+			if i, ok := r.deviceAt(id); ok {
+				return r.devices.at(i), nil
+			}
 		}
 	}
 	if i, ok := r.lookupName(ref); ok {

@@ -591,6 +591,8 @@ func lineClosing(err error) *closing {
 // leave is the end of a session under whoever has the pen, which is laid down no more.
 func (s *session) leave() {
 	defer func() {
+		// Give the client a moment to answer.
+		_ = s.c.SetReadDeadline(time.Now().Add(lingerTime))
 		s.mu.Lock()
 		s.left = true
 		s.mu.Unlock()
@@ -606,8 +608,6 @@ func (s *session) leave() {
 		x.viewer.Close()
 	}
 	s.watches = nil
-	// Give the client a moment to answer.
-	_ = s.c.SetReadDeadline(time.Now().Add(lingerTime))
 }
 
 // sayWhy sends the last words: a message for programs, a close frame for the protocol.
