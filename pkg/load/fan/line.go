@@ -1,7 +1,6 @@
 package fan
 
 import (
-	"io"
 	"net"
 	"sync"
 	"time"
@@ -9,6 +8,7 @@ import (
 
 const (
 	firstBuffer = 8 << 10
+	keepBuffer  = 32 << 10 // what a snapshot grew beyond this is given back
 	mostBuffer  = 16 << 20 // the longest frame that is taken
 	writeLimit  = 20 * time.Second
 )
@@ -32,6 +32,7 @@ type Line struct {
 
 	buf  []byte
 	r, w int
+	lean bool // the last read needed little of the buffer
 
 	mu       sync.Mutex // guards what follows
 	raw      *rawWriter // nil: a write might wait, so another goroutine does it
@@ -60,9 +61,45 @@ func (l *Line) Close() error { return l.nc.Close() }
 
 // Read reads once, and looks at the clock once.
 func (l *Line) Read() (now time.Duration, err error) {
+	n, err := l.nc.Read(l.room())
+	l.got(n)
+	if n > 0 {
+		err = nil // whatever it was, the next read says it again
+	}
+	return l.now(), err
+}
+
+// Serve reads until step returns an error, which it passes on. step is called after each
+// read, with the one look at the clock that belongs to it, and takes what came.
+func (l *Line) Serve(step func(now time.Duration) error) error {
+	var failed error
+	handled, err := reading(l.nc, l.room, func(n int, err error) bool {
+		l.got(n)
+		if failed = err; err == nil {
+			failed = step(l.now())
+		}
+		return failed == nil
+	})
+	for !handled && failed == nil {
+		var now time.Duration
+		if now, failed = l.Read(); failed == nil {
+			failed = step(now)
+		}
+	}
+	if failed == nil {
+		failed = err
+	}
+	return failed
+}
+
+// room is where the next read goes to.
+func (l *Line) room() []byte {
 	switch {
 	case l.r == l.w:
 		l.r, l.w = 0, 0
+		if len(l.buf) > keepBuffer && l.lean {
+			l.buf = make([]byte, keepBuffer)
+		}
 	case l.r > 0:
 		l.w = copy(l.buf, l.buf[l.r:l.w])
 		l.r = 0
@@ -70,12 +107,13 @@ func (l *Line) Read() (now time.Duration, err error) {
 	if l.w == len(l.buf) {
 		l.grow(2 * len(l.buf))
 	}
-	n, err := l.nc.Read(l.buf[l.w:])
+	return l.buf[l.w:]
+}
+
+// got notes that a read brought n bytes.
+func (l *Line) got(n int) {
 	l.w += n
-	if n > 0 {
-		err = nil // whatever it was, the next read says it again
-	}
-	return l.now(), err
+	l.lean = l.w <= keepBuffer/2
 }
 
 func (l *Line) grow(size int) {
@@ -162,21 +200,4 @@ func (l *Line) flush() {
 		}
 		l.mu.Unlock()
 	}
-}
-
-// until takes what comes until done says so, for what is set up before any clock runs.
-func (l *Line) until(s Sink, done func() bool) error {
-	for !done() {
-		_, err := l.Read()
-		if err == io.EOF {
-			return io.ErrUnexpectedEOF
-		}
-		if err == nil {
-			err = l.Take(s)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

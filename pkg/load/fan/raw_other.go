@@ -10,3 +10,7 @@ type rawWriter struct{}
 func newRawWriter(net.Conn) *rawWriter { return nil }
 
 func (*rawWriter) try([]byte) (int, error) { return 0, nil }
+
+func reading(net.Conn, func() []byte, func(int, error) bool) (handled bool, err error) {
+	return false, nil
+}

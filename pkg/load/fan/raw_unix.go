@@ -41,6 +41,44 @@ func (w *rawWriter) once(fd uintptr) bool {
 	}
 }
 
+// reading reads from a plain TCP connection until step says no, and calls it after each
+// read. A read that did not fill its room has taken everything, so the next thing to do is
+// to wait: asking the kernel once more, as a Read of net does, costs every frame a call of
+// the system that finds nothing.
+//
+// It stays in one Read of the RawConn, since each of those forgets that the connection was
+// found ready before.
+func reading(nc net.Conn, room func() []byte, step func(n int, err error) bool) (handled bool, err error) {
+	tcp, ok := nc.(*net.TCPConn)
+	if !ok {
+		return false, nil
+	}
+	rc, err := tcp.SyscallConn()
+	if err != nil {
+		return false, nil
+	}
+	return true, rc.Read(func(fd uintptr) (done bool) {
+		for {
+			b := room()
+			n, err := syscall.Read(int(fd), b)
+			switch {
+			case err == syscall.EINTR:
+				continue
+			case err == syscall.EAGAIN:
+				return false
+			case n == 0 && err == nil:
+				err = io.EOF
+			}
+			if !step(max(n, 0), err) {
+				return true
+			}
+			if n < len(b) {
+				return false
+			}
+		}
+	})
+}
+
 // try writes what the kernel takes at once.
 func (w *rawWriter) try(b []byte) (n int, err error) {
 	w.b = b

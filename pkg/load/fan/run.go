@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -180,6 +181,7 @@ func Run(ctx context.Context, cfg Config) (*load.Result, error) {
 	if err := r.barrier(ctx, 1); err != nil {
 		return nil, setupError(err)
 	}
+	debug.FreeOSMemory() // the snapshots were long, and what follows is not
 	o := r.measure(ctx)
 	return r.result(ctx, o)
 }

@@ -2,7 +2,6 @@ package fan
 
 import (
 	"math/bits"
-	"time"
 
 	"tracker/pkg/track"
 )
@@ -168,10 +167,4 @@ func (p *Plan) finalState(sends int64) uint64 {
 		h = fold(h, turn, n-1, at.Lat, at.Lon)
 	}
 	return h
-}
-
-// millis is the time that a fix carries when it was due then.
-func millis(start time.Time, due time.Duration, tick int64) int64 {
-	ms := start.Add(due).UnixMilli()
-	return ms - ms%tick
 }

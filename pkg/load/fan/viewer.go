@@ -56,29 +56,22 @@ func newViewer(r *run, number int, name string, as role) *viewer {
 // read takes what comes until the line ends. Whoever ends it sets leaving first.
 func (v *viewer) read() {
 	defer close(v.gone)
-	for {
-		err := v.once()
-		if err != nil && v.leaving.Load() {
-			return
-		}
-		if err != nil {
-			v.err = inWords(err)
-			v.run.broken.Add(1)
-			return
-		}
-		if v.role == slow && !v.run.draining.Load() {
-			v.run.pause(v.run.cfg.Slow.Pause)
-		}
+	err := v.line.Serve(v.once)
+	if !v.leaving.Load() {
+		v.err = inWords(err)
+		v.run.broken.Add(1)
 	}
 }
 
-// once reads once.
-func (v *viewer) once() (err error) {
-	if v.now, err = v.line.Read(); err != nil {
-		return err
-	}
+// once takes what a read brought.
+func (v *viewer) once(now time.Duration) (err error) {
+	v.now = now
 	if v.role != usual {
-		return v.line.Take(v)
+		err = v.line.Take(v)
+		if v.role == slow && err == nil && !v.run.draining.Load() {
+			v.run.pause(v.run.cfg.Slow.Pause)
+		}
+		return err
 	}
 	v.shard = v.run.shards.take(v.number)
 	before := v.row.received
