@@ -132,7 +132,7 @@ func Compare(sides []Side, confidence float64) (*Comparison, error) {
 func (c *Comparison) take(f *File, info *SideInfo) (*view, error) {
 	r := f.Result
 	if r.Verdict.Validity == load.Invalid {
-		return nil, fmt.Errorf("%s: %w: %s", f.Name, ErrInvalid, cmp.Or(warningText(r), "no reason is given"))
+		return nil, fmt.Errorf("%s: %w: %s", f.Name, ErrInvalid, ruin(r))
 	}
 	if c.Scenario == "" {
 		c.Scenario = r.Scenario.Name
@@ -148,6 +148,17 @@ func (c *Comparison) take(f *File, info *SideInfo) (*view, error) {
 		info.Partial = append(info.Partial, f.Name)
 	}
 	return look(r)
+}
+
+// ruin says what made a result INVALID.
+func ruin(r *load.Result) string {
+	var why []string
+	for _, w := range r.Verdict.Warnings {
+		if w.Severity == load.Ruin {
+			why = append(why, oneLine(w.ID+" "+w.Text))
+		}
+	}
+	return cmp.Or(strings.Join(why, "; "), "no reason is given")
 }
 
 // row compares one figure, if the first side and another know it.

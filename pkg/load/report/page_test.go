@@ -99,7 +99,7 @@ func wellFormed(t *testing.T, name, text string) {
 var (
 	elements = strings.Fields(`html head meta title style body main header h1 h2 h3 p div span ul li b section article figure
 		figcaption table caption thead tbody tr th td details summary pre a footer svg desc line rect circle text path`)
-	attributes = strings.Fields(`lang charset name content http-equiv class id scope download href role viewbox aria-labelledby
+	attributes = strings.Fields(`lang charset name content tabindex http-equiv class id scope download href role viewbox aria-labelledby
 		x y x1 y1 x2 y2 cx cy r d width height`)
 )
 
