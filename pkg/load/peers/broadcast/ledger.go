@@ -2,7 +2,6 @@ package broadcast
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/bits"
 )
@@ -25,7 +24,7 @@ type ledger struct {
 	duplicate, outOfOrder int64
 }
 
-var errStray = errors.New("a message that nobody sent in this run")
+var errStray = fmt.Errorf("%w: a message that nobody sent in this run", ErrFailed)
 
 // Message notes one.
 func (l *ledger) Message(p []byte) error {

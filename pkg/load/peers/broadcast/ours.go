@@ -258,8 +258,10 @@ func (e *frameEar) event(f *rpc.Frame, whole []byte, to codec.Sink) error {
 	case kind == trk.FrameKindSnapshot && !e.ready:
 		e.ready = !frame.More() // what was before is not of this run
 		return nil
-	case kind != trk.FrameKindFixes || !e.ready || frame.Skipped() != 0 || f.Aux != 0:
-		return fmt.Errorf("%w: the viewer was skipped: kind %d, %v fixes", errFrame, kind, frame.Skipped())
+	case kind == trk.FrameKindResync, frame.Skipped() != 0, f.Aux != 0:
+		return fmt.Errorf("%w: the viewer was too slow and spared %v fixes", ErrFailed, frame.Skipped())
+	case kind != trk.FrameKindFixes || !e.ready:
+		return fmt.Errorf("%w: a frame of kind %d", errFrame, kind)
 	}
 	if e.keep != nil {
 		e.keep(whole, n)

@@ -52,7 +52,8 @@ var ErrGone = errors.New("the server is gone")
 
 // Measure connects the viewers, fills the server and counts. What was lost, doubled or
 // came out of order is no error of Measure: see Figure.Err. A server that ends a
-// connection is one that wraps ErrGone.
+// connection is one that wraps ErrGone, one that sends what nobody sent, or spares a
+// viewer something, one that wraps ErrFailed.
 func Measure(ctx context.Context, t Target, shape Shape) (*Figure, error) {
 	if err := shape.Check(); err != nil {
 		return nil, err
@@ -71,7 +72,10 @@ func Measure(ctx context.Context, t Target, shape Shape) (*Figure, error) {
 	f, err := r.fill(ctx)
 	cancel()
 	readers.Wait()
-	if r.gone != nil {
+	switch {
+	case errors.Is(r.gone, ErrFailed): // it is there, and wrong
+		return nil, fmt.Errorf("%s: %w", t.Name(), r.gone)
+	case r.gone != nil:
 		return nil, fmt.Errorf("%s: %w: %w", t.Name(), ErrGone, r.gone)
 	}
 	if err != nil {
