@@ -13,6 +13,7 @@ import (
 
 // prom serves the figures of a run to Prometheus while it runs.
 type prom struct {
+	addr string // where it listens
 	srv  *http.Server
 	done sync.WaitGroup
 
@@ -27,7 +28,7 @@ func servePrometheus(addr string) (*prom, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &prom{}
+	p := &prom{addr: l.Addr().String()}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", p.metrics)
 	p.srv = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second}

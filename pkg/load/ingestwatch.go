@@ -64,7 +64,8 @@ func (w *window) note(n int64) (fresh, inOrder bool) {
 // watchIngest begins to watch everything and waits for the first snapshot, so that
 // every fix of the measurement comes after it.
 func watchIngest(ctx context.Context, r *ingestRun) (*ingestWatch, error) {
-	feed, err := r.cfg.Conn.Watch(ctx, client.Area{})
+	// The watch outlives ctx: what was sent before an interruption is still to be seen.
+	feed, err := r.cfg.Conn.Watch(context.WithoutCancel(ctx), client.Area{})
 	if err != nil {
 		return nil, err
 	}
@@ -75,6 +76,8 @@ func watchIngest(ctx context.Context, r *ingestRun) (*ingestWatch, error) {
 	for i := range r.cfg.Members {
 		w.index[r.cfg.Members[i].ID] = i
 	}
+	stop := context.AfterFunc(ctx, feed.Close)
+	defer stop()
 	for {
 		e, err := feed.Next()
 		if err != nil {
