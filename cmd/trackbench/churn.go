@@ -234,9 +234,18 @@ func idleLines(o *churn.Idle) []string {
 	const kib = 1024
 	return []string{
 		fmt.Sprintf("each         %.1f KiB of the server's memory: stacks %.1f, heap %.1f, other %.1f; %.1f of the heap live", o.RSS/kib, o.Stack/kib, o.Heap/kib, o.Other/kib, o.Live/kib),
-		fmt.Sprintf("kernel       %.1f KiB for a socket, %.1f in its buffers; %.2f goroutines each", o.KernelSlab/kib, o.KernelBuffer/kib, o.Goroutines),
+		fmt.Sprintf("kernel       %s for a socket, %s in its buffers; %.2f goroutines each", ofKernel(o.KernelSlab), ofKernel(o.KernelBuffer), o.Goroutines),
 		fmt.Sprintf("opened       in %v, whole snapshot %v", o.Opening.Round(time.Millisecond), o.Connect.Summary()),
 	}
+}
+
+// ofKernel is a share of what the whole machine's kernel holds, which falls for reasons of
+// its own, too.
+func ofKernel(v float64) string {
+	if v < 0 {
+		return "n/a"
+	}
+	return fmt.Sprintf("%.1f KiB", v/1024)
 }
 
 // parseSize reads 10KiB, 10KB, 2MiB or a number of bytes.

@@ -205,8 +205,12 @@ func facts(r *load.Result) string {
 			}
 		}
 	}
-	if v, ok := r.Rates["rss_each"]; ok {
-		add("%.1f KiB RSS (stack %.1f, heap %.1f), kernel %.1f KiB a socket", v/1024, r.Rates["stack_each"]/1024, r.Rates["heap_each"]/1024, r.Rates["kernel_slab_each"]/1024)
+	if each, ok := r.Findings["each"].(map[string]any); ok {
+		kib := func(name string) float64 {
+			v, _ := each[name].(float64)
+			return v / 1024
+		}
+		add("%.1f KiB RSS each (stack %.1f, heap %.1f), kernel %.1f KiB a socket", kib("rss_each"), kib("stack_each"), kib("heap_each"), kib("kernel_slab_each"))
 	}
 	if u := r.Resources.Server; u != nil && r.DurationNS > 0 {
 		add("server %.2f cores", u.CPUSeconds/time.Duration(r.DurationNS).Seconds())

@@ -96,12 +96,6 @@ func (o *Idle) Result(version string, cfg *IdleConfig) *load.Result {
 	r.Rates["opened_per_s"] = float64(cfg.Viewers) / max(o.Opening.Seconds(), 1e-9)
 	r.Latency["connect"] = o.Connect.Summary()
 	r.Findings = map[string]any{"each": o}
-	for name, v := range map[string]float64{
-		"rss_each": o.RSS, "stack_each": o.Stack, "heap_each": o.Heap, "live_each": o.Live,
-		"kernel_slab_each": o.KernelSlab, "kernel_buffer_each": o.KernelBuffer,
-	} {
-		r.Rates[name] = v
-	}
 	if err := o.Err(); err != nil && !o.Partial {
 		r.Fail(load.Incorrect, "", "%v", err)
 	}
