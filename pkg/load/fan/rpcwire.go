@@ -214,7 +214,7 @@ func (p *rpcWire) read(body []byte, out *Frame) error {
 }
 
 // keepFixes is how many fixes a line keeps room for: snapshots are long, and come once.
-const keepFixes = 1 << 10
+const keepFixes = 256
 
 // count tells whether a double is a number of things.
 func count(v float64) bool { return v >= 0 && v <= 1<<53 && v == math.Trunc(v) }
