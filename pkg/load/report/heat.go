@@ -37,7 +37,11 @@ func heat(v *view) *drawing {
 		return fmt.Sprintf("p50 %s, p99 %s, max %s, %s values", dur(float64(h.at(50))), p99Text(h), dur(float64(h.max())), count(h.total))
 	})
 	s.legend(height - 14)
-	desc := fmt.Sprintf("Each column is an interval, in %d steps of time from %s to %s; the stronger the colour of a cell, the larger its share of the interval's values.", rows, dur(y.lo), dur(y.hi))
+	column := "an interval"
+	if v.every > 1 {
+		column = fmt.Sprintf("%d intervals", v.every)
+	}
+	desc := fmt.Sprintf("Each column is %s, in %d steps of time from %s to %s; the stronger the colour of a cell, the larger its share of the interval's values.", column, rows, dur(y.lo), dur(y.hi))
 	if worst, at := v.worst(); worst > 0 {
 		desc += fmt.Sprintf(" Highest value %s, in %s.", dur(worst), at.when())
 	}

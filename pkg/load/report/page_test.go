@@ -62,6 +62,32 @@ func TestAPanelWithoutFiguresIsLeftOut(t *testing.T) {
 	}
 }
 
+func TestALongRunIsDrawnInFewerColumns(t *testing.T) {
+	r := little(t)
+	one := r.Intervals[0]
+	r.Intervals = nil
+	for i := range int64(1000) {
+		iv := one
+		iv.TNS = i * 1e9
+		r.Intervals = append(r.Intervals, iv)
+	}
+	r.DurationNS = 1000e9
+	v, err := look(fileOf(t, r).Result)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sent int64
+	for i := range v.slots {
+		sent += v.slots[i].sent
+	}
+	if len(v.slots) > maxSlots || sent != 4000 || v.slots[0].hist.total != 6*4 || v.slots[0].clientCPU != 0.5 {
+		t.Errorf("%d columns, %d sent, the first has %+v", len(v.slots), sent, v.slots[0])
+	}
+	if d := heat(v); !strings.HasPrefix(d.desc, "Each column is 6 intervals") {
+		t.Errorf("it says %q", d.desc)
+	}
+}
+
 // golden compares with a file of testdata; -update writes it.
 func golden(t *testing.T, name, got string) {
 	t.Helper()
