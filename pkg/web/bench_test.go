@@ -74,7 +74,7 @@ func BenchmarkFanOut(b *testing.B) {
 			ids := h.enroll(names...)
 			for range viewers {
 				p := h.dialPeer(h.viewer, "", "")
-				p.watch(`{"op":"watch","id":1,"all":true}`)
+				p.snapshot(p.watch(`{"op":"watch","id":1,"all":true}`).Stream) // or it would hold some of what follows
 				_ = p.c.SetReadDeadline(time.Time{})
 				go func() { _, _ = io.Copy(io.Discard, bufio.NewReaderSize(p.r, 64<<10)) }()
 			}

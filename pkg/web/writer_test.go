@@ -347,3 +347,32 @@ func BenchmarkReport(b *testing.B) {
 		s.answer(func(dst []byte) []byte { return appendReported(dst, 7, 1, 1, 0) })
 	}
 }
+
+// One fix after the other, each sent when everybody has the one before: a notice that got
+// lost between two who hold the pen would be the end of it.
+func TestNoNoticeIsLost(t *testing.T) {
+	h := newHouse(t, nil)
+	id := h.enroll("van")[0]
+	const viewers, rounds = 4, 300
+	got := make(chan struct{}, viewers)
+	var all sync.WaitGroup
+	for range viewers {
+		p := h.dialPeer(h.viewer, "", "")
+		p.snapshot(p.watch(`{"op":"watch","id":1,"all":true}`).Stream)
+		all.Go(func() {
+			for range rounds {
+				if _, _, err := p.frame(); err != nil {
+					t.Error(err)
+				}
+				got <- struct{}{}
+			}
+		})
+	}
+	for r := range rounds {
+		h.apply(fixAt(id, r, 1, 1))
+		for range viewers {
+			<-got
+		}
+	}
+	all.Wait()
+}
