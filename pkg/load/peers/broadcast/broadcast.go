@@ -111,9 +111,10 @@ func (s *Shape) Check() error {
 	return errors.Join(errs...)
 }
 
-// spread is the same number of messages, each for itself and evenly over time.
+// spread is the same number of messages, each for itself and evenly over time. More of
+// them may be under way: who gathers for a tick has a tick of them in hand.
 func (s Shape) spread() Shape {
-	s.Bursts, s.Window, s.Updates = s.Bursts*s.Updates, s.Window*s.Updates, 1
+	s.Bursts, s.Window, s.Updates = s.Bursts*s.Updates, 2*s.Window*s.Updates, 1
 	return s
 }
 
