@@ -80,7 +80,7 @@ func (c *Comparison) reach() (lo, hi float64, rows int) {
 // ratioTicks are ratios that people think in, as many as there is room for.
 func ratioTicks(x scale) []float64 {
 	var kept []float64
-	for _, v := range []float64{1, 0.5, 2, 0.1, 10, 0.2, 5, 0.8, 1.25, 0.9, 1.1, 0.05, 20, 1.5, 0.7, 3, 0.95, 1.05} {
+	for _, v := range []float64{1, 0.5, 2, 0.1, 10, 0.2, 5, 0.8, 1.25, 0.9, 1.1, 0.05, 20, 1.5, 0.7, 3, 0.95, 1.05, 1.2, 0.85, 1.15} {
 		room := v >= x.lo && v <= x.hi
 		for _, other := range kept {
 			room = room && math.Abs(x.at(v)-x.at(other)) > 44
