@@ -389,7 +389,7 @@ func TestStreamIsAsTheDocumentSays(t *testing.T) {
 	h := newHouse(t, nil)
 	ids := h.enroll("a", "b")
 	h.apply(fixAt(ids[0], 1, 10, 10))
-	p := h.dialPeer(h.viewer, "", "")
+	p := h.dialPeer(h.admin, "", "")
 	seen := map[string]bool{}
 	read := func(until string) {
 		t.Helper()
@@ -421,6 +421,7 @@ func TestStreamIsAsTheDocumentSays(t *testing.T) {
 		{`{"op":"area","id":1,"bbox":[0,0,20,20]}`, "snapshot"},
 		{`{"op":"watch","id":2,"devices":["b"],"epoch":"0123456789abcdef","seq":5}`, "watching"},
 		{`{"op":"ping"}`, "pong"},
+		{`{"op":"report","id":3,"device":"b","fixes":[{"time":1,"lat":40,"lon":1.5},{"time":"2023-03-01T12:00:00Z","alt_m":5,"speed_mps":1,"course_deg":0,"accuracy_m":2,"battery_pct":99}]}`, "reported"},
 		{`{"op":"unwatch","id":2}`, "unwatched"},
 	} {
 		var v any
@@ -439,7 +440,7 @@ func TestStreamIsAsTheDocumentSays(t *testing.T) {
 	read("fixes")
 	go h.stop()
 	read("goodbye")
-	for _, s := range []string{"watching", "snapshot", "fixes", "error", "unwatched", "pong", "goodbye"} {
+	for _, s := range []string{"watching", "snapshot", "fixes", "error", "unwatched", "reported", "pong", "goodbye"} {
 		if !seen[s] {
 			t.Errorf("no message %s was seen", s)
 		}
