@@ -125,6 +125,7 @@ func (b *bench) marauder(ctx context.Context, f *marauderFlags) error {
 	b.text(&f.runFlags).header("marauder", fmt.Sprintf("n=%d m=%d s=%v phase=%s pacing=%s transport=%s seed=%d",
 		f.n, f.m, f.every, f.phase, f.pacing, f.transport, f.seed), f.target(conn.Server()), machine())
 	defer load.Quieten(fanMemory)()
+	defer roomForPacer()()
 	area, remove, err := f.watched(ctx, conn, members)
 	if err != nil {
 		return err

@@ -443,3 +443,87 @@ func BenchmarkUpdates(b *testing.B) {
 		})
 	}
 }
+
+// TestASendAllocatesNothing holds the whole way of a report, from the plan to the kernel.
+func TestASendAllocatesNothing(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	nc, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	far, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { // ends with the connection
+		defer close(done)
+		_, _ = io.Copy(io.Discard, far)
+	}()
+	defer func() { nc.Close(); <-done; far.Close() }()
+	devices := someDevices(1)
+	r := newRun(Config{Plan: Rounds(1, 1<<30, time.Millisecond, Uniform, Schedule, 1), Devices: devices, N: 1})
+	s := newSender(t.Context(), r)
+	p := newPublisher(newLine(nc, nil), NewReporter(WS, devices[0].ID))
+	r.pubs[0] = p
+	j := int64(0)
+	send := func() {
+		for range 3 {
+			s.put(j)
+			j++
+		}
+		s.flush()
+		for range 3 {
+			p.answered(0, nil)
+		}
+	}
+	send()
+	if n := testing.AllocsPerRun(200, send); n != 0 {
+		t.Errorf("three reports allocate %v times", n)
+	}
+	if r.sent.Load() != j || p.right != j || r.unsent.Load() != 0 {
+		t.Errorf("%d of %d sent, %d right", r.sent.Load(), j, p.right)
+	}
+}
+
+// A connection whose answers do not come is held back, and that is the server's doing; the
+// others go on.
+func TestWhatTheServerHoldsUpIsTold(t *testing.T) {
+	devices := someDevices(2)
+	r := newRun(Config{Plan: Rounds(2, 10_000, time.Millisecond, Uniform, Schedule, 1), Devices: devices, N: 1})
+	s := newSender(t.Context(), r)
+	for i := range devices {
+		r.pubs[i] = newPublisher(newLine(&pieces{}, nil), NewReporter(RPC, devices[i].ID))
+	}
+	deaf, good := r.pubs[r.cfg.Plan.devices[0]], r.pubs[r.cfg.Plan.devices[1]]
+	const rounds = mostUnderway + 10
+	for j := range int64(2 * rounds) {
+		s.put(j)
+		if j%2 == 1 {
+			s.flush()
+			good.answered(0, nil)
+		}
+	}
+	if s.queued != 10 || r.queued.Load() != 10 || len(deaf.held) != 10 || good.right != rounds || r.sent.Load() != 2*rounds-10 {
+		t.Fatalf("%d wait, %d held, %d right, %d sent", s.queued, len(deaf.held), good.right, r.sent.Load())
+	}
+	if r.pressed.Load() != 0 {
+		t.Errorf("%d pressed before any could leave", r.pressed.Load())
+	}
+	for range 4 {
+		deaf.answered(0, nil)
+	}
+	s.retry()
+	s.flush()
+	if s.queued != 6 || r.pressed.Load() != 4 || r.late.Load() < 4 || r.sent.Load() != 2*rounds-6 {
+		t.Errorf("%d wait, %d pressed, %d sent", s.queued, r.pressed.Load(), r.sent.Load())
+	}
+	if turn, seq := r.cfg.Plan.Turn(deaf.held[0]); turn != 0 || seq != mostUnderway+4 {
+		t.Errorf("update %d of %d is next", seq, turn)
+	}
+}
