@@ -276,10 +276,15 @@ func (b *bench) measure(ctx context.Context, f *runFlags, run load.Run) error {
 	if f.findExpr != "" {
 		return b.findMax(ctx, f, f.findExpr, f.search, run)
 	}
+	ctx, quit := context.WithCancel(ctx)
+	defer quit()
+	k := b.listen(f, quit)
 	res, err := run(ctx, f.plan, f.duration)
+	k.close()
 	if res == nil {
 		return err
 	}
+	k.mark(res)
 	concluded := b.conclude(res, f)
 	if err != nil {
 		return err

@@ -159,6 +159,10 @@ func (b *bench) command() *cobra.Command {
 from the moment a send was due, so a stall shows in everything that waited behind it.
 Every result says whether it may be quoted: VALID, SUSPECT or INVALID, and why.
 
+While it runs in a terminal, q ends a run in good order and keeps what was measured, and
+the space bar marks the moment in the result. TRACKBENCH_NAME stands for a flag that is
+not given, such as TRACKBENCH_DURATION for --duration.
+
 Its defaults are harmless. It refuses targets that are not on this machine, unless
 --i-own-this-target says that they are yours.`,
 		Example: `  trackbench ingest --token-file data/admin.token --rate 10k --duration 30s
