@@ -3,6 +3,8 @@ package load
 import (
 	"context"
 	"errors"
+	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -181,5 +183,80 @@ func TestUsageIsReadFromMetrics(t *testing.T) {
 	}
 	if u.since(&serverUsage{cpu: 2}) != nil {
 		t.Error("a server that started anew has no figure")
+	}
+}
+
+// What was sent to warm up is in no figure, whether it arrives in time or not.
+func TestIngestLeavesItsWarmupOut(t *testing.T) {
+	h := newHouse(t)
+	members := h.muster(100)
+	res, err := Ingest(t.Context(), IngestConfig{
+		Conn: h.conn, Fleet: h.fleet(members, client.FleetConfig{Addr: h.udp, Unlimited: true}), Members: members,
+		Plan: Constant(200), Duration: time.Second, Warmup: 1200 * time.Millisecond, Settle: true, Watch: true, Interval: 300 * time.Millisecond, Version: "test",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &res.Counts
+	if c.Sent != 200 || c.Accepted != 200 || c.Deliveries.Received != 200 || c.Deliveries.Duplicate != 0 || res.Latency["response"].N != 200 || res.Latency["service"].N != 200 {
+		t.Errorf("got %+v, %+v, %v", c, c.Deliveries, res.Latency["response"])
+	}
+	if warmed := time.Duration(res.WarmupNS); warmed < 900*time.Millisecond || res.Scenario.Plan == "" {
+		t.Errorf("warmed up for %v, plan %q", warmed, res.Scenario.Plan)
+	}
+	var offered, received, held int64
+	for i := range res.Intervals {
+		iv := &res.Intervals[i]
+		offered, received = offered+iv.Offered, received+iv.Received
+		if g := decode(iv.Tagged["service"]); g != nil {
+			held += g.TotalCount()
+		}
+		if iv.ClientCPU == nil {
+			t.Errorf("interval %d does not tell what the client used", i)
+		}
+	}
+	if offered != 200 || received != 200 || held != 200 {
+		t.Errorf("the intervals have %d due, %d received, %d service times; want 200 of each", offered, received, held)
+	}
+	checkSchema(t, res)
+}
+
+func TestAProcessIsFoundByItsPort(t *testing.T) {
+	h := newHouse(t) // it listens in this process
+	p := ListenerAt(h.conn.Server())
+	if p == nil {
+		t.Skip("skip: this system does not tell who listens")
+	}
+	if p.PID != os.Getpid() || !p.Alive() {
+		t.Errorf("found process %d, want %d", p.PID, os.Getpid())
+	}
+	if ListenerAt("127.0.0.1:nowhere") != nil || ListenerAt("nowhere") != nil {
+		t.Error("found somebody where nobody can be")
+	}
+	if (&Process{PID: 1 << 30}).Alive() {
+		t.Error("a process that does not exist is alive")
+	}
+}
+
+func TestMeterTellsBothSides(t *testing.T) {
+	own := &Process{PID: os.Getpid()} // as if we were the server
+	m := NewMeter(MeterConfig{Server: own})
+	m.Begin(t.Context())
+	for end := time.Now().Add(50 * time.Millisecond); time.Now().Before(end); {
+	}
+	cut := m.Cut()
+	r := NewResult("x", "y")
+	m.End(t.Context(), r)
+	if runtime.GOOS == "linux" && (!cut.Known || cut.Client <= 0 || r.Resources.Server == nil || r.Resources.Server.RSS == 0 || r.Resources.Server.Writes == nil) {
+		t.Errorf("got %+v, %+v", cut, r.Resources.Server)
+	}
+	if r.Calibration.Hiccup.N == 0 || r.Calibration.TimerOvershootP99 <= 0 || r.Env.Fingerprint == "" {
+		t.Errorf("got %+v", r.Calibration)
+	}
+	m.Stop() // again does nothing
+	r = NewResult("x", "y")
+	NewMeter(MeterConfig{}).End(t.Context(), r) // that never began
+	if r.Env.Cores == 0 || r.Resources.Server != nil {
+		t.Errorf("got %+v", r.Resources)
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
+
 	"tracker/pkg/load"
 	"tracker/pkg/rpc"
 	"tracker/pkg/track"
@@ -492,6 +494,44 @@ func collect(names map[string]bool, at string, v any) {
 	case []any:
 		for _, m := range v {
 			collect(names, at, m)
+		}
+	}
+}
+
+// The intervals of a run hold every time that counts, those of late answers too, and
+// none of the warm-up.
+func TestTheIntervalsAddUp(t *testing.T) {
+	for name, edit := range map[string]func(*Config){
+		"closed":          func(c *Config) {},
+		"open":            func(c *Config) { c.Rate = load.Constant(3000) },
+		"open, steady":    func(c *Config) { c.Rate, c.Settle, c.Warmup = load.Constant(3000), true, 700*time.Millisecond },
+		"open, no warmup": func(c *Config) { c.Rate, c.Warmup = load.Constant(3000), 0 },
+	} {
+		cfg := short(honest(t, rpc.Config{}), func(c *Config) {
+			c.Depth, c.Duration, c.Interval, c.Warmup = 64, 150*time.Millisecond, 40*time.Millisecond, 50*time.Millisecond
+			edit(c)
+		})
+		o := mustRun(t, cfg)
+		var held, offered int64
+		for _, iv := range o.Intervals {
+			h, err := hdrhistogram.Decode([]byte(iv.HDR))
+			if err != nil {
+				t.Fatal(err)
+			}
+			held += h.TotalCount()
+			offered += iv.Offered
+		}
+		if held != o.Latency.Count() || held == 0 {
+			t.Errorf("%s: the intervals have %d times, the run %d", name, held, o.Latency.Count())
+		}
+		if cfg.Rate.Zero() {
+			continue
+		}
+		if offered != o.Planned || o.Planned != 450 || held != o.Planned {
+			t.Errorf("%s: %d due in the intervals, %d planned, %d times; want 450", name, offered, o.Planned, held)
+		}
+		if o.Lag.Count() != held || o.Service.Count() != held {
+			t.Errorf("%s: %d lags and %d service times of %d", name, o.Lag.Count(), o.Service.Count(), held)
 		}
 	}
 }
