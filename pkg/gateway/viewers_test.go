@@ -301,6 +301,7 @@ func writeBare(b *testing.B, writers []*sock.Writer, frame []byte, times int) {
 			})
 		}
 		done.Wait()
+		time.Sleep(500 * time.Microsecond) // the rhythm of sentAll: readers fall asleep in between
 	}
 }
 

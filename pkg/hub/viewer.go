@@ -36,25 +36,26 @@ type Options struct {
 // One goroutine at a time pulls by Next or TryNext. Retarget and Close may be called
 // by any.
 type Viewer struct {
-	hub    *Hub
+	// What telling and pulling touch, together: a broadcast finds it cold.
+	w0     waiter // the first for w
 	notify func()
-	wake   chan struct{} // capacity 1; nil: notify tells
-	stripe *stripe
 	cur    atomic.Pointer[link] // where it stands; written under mu
 	isBack atomic.Bool          // in a resync
 	live   atomic.Bool          // catch is nil
+	mu     sync.Mutex           // guards what follows
+	s      *stream
+	w      *waiter  // in the list of s
+	catch  *catchup // nil: live
+	permit permit
+	closed bool
 
-	done <-chan struct{} // of the last Next's context; the puller's own
-
-	mu      sync.Mutex // guards what follows
-	s       *stream
-	w       *waiter     // in the list of s
-	w0      waiter      // the first of them
-	catch   *catchup    // nil: live
-	unbind  func() bool // from that context
 	resumed bool
-	closed  bool
-	permit  permit
+	unbind  func() bool // from the context of the last Next
+
+	hub    *Hub
+	stripe *stripe
+	wake   chan struct{}   // capacity 1; nil: notify tells
+	done   <-chan struct{} // of the last Next's context; the puller's own
 }
 
 // Watch adds a viewer. It must be closed.
@@ -160,7 +161,7 @@ func (v *Viewer) bind(ctx context.Context) {
 
 func (v *Viewer) kick() {
 	select {
-	case v.wake <- struct{}{}: // never, if there is none
+	case v.wake <- struct{}{}:
 	default:
 	}
 }
@@ -276,10 +277,11 @@ func (v *Viewer) pull(dst []*Frame) []*Frame {
 
 // rouse tells the viewer to look again.
 func (v *Viewer) rouse() {
-	v.kick()
 	if v.notify != nil {
 		v.notify()
+		return
 	}
+	v.kick()
 }
 
 // Retarget changes what the viewer watches, in place. Frames of the new stream

@@ -37,6 +37,8 @@ type conn struct {
 	hangup  bool            // the read deadline stands where it is
 	waiting int             // for changed
 	wants   []*Subscription // detached ones whose ready is to be called
+	s       *Server         // written once, as limit
+	limit   int             // of the frames that the peer takes
 	halfAt  int             // so much of half has left
 
 	spare     []byte
@@ -52,14 +54,12 @@ type conn struct {
 	draining  bool // the connection is to end
 	drained   bool // and has done what there is to do for that, bar ending
 
-	s     *Server
-	nc    net.Conn
-	id    uint64
-	peer  any
-	limit int             // of the frames that the peer takes
-	base  context.Context // what requests see the values of
-	life  atomic.Pointer[life]
-	gone  atomic.Bool // life is over, or would be
+	nc   net.Conn
+	id   uint64
+	peer any
+	base context.Context // what requests see the values of
+	life atomic.Pointer[life]
+	gone atomic.Bool // life is over, or would be
 
 	// Below belongs to the reader.
 	in      parser

@@ -266,6 +266,11 @@ func (c *conn) flush() {
 		c.relieve()
 		c.tell()
 	}
+	if !c.owes() && c.subs > 0 && c.running == c.subs {
+		// Updates leave directly, and this was the exception. Who asks and is answered
+		// all the time keeps its buffers.
+		c.pending, c.spare = nil, nil
+	}
 	c.endWrite()
 }
 
@@ -284,11 +289,6 @@ func (c *conn) next() (out []byte, from int) {
 // endWrite lets others write, finds somebody for what came meanwhile, and unlocks mu.
 func (c *conn) endWrite() {
 	c.writing = false
-	if !c.owes() && c.subs > 0 && c.running == c.subs {
-		// Updates leave directly, and this was the exception. Who asks and is answered
-		// all the time keeps its buffers.
-		c.pending, c.spare = nil, nil
-	}
 	kick := c.kick()
 	c.tell()
 	c.mu.Unlock()
