@@ -131,7 +131,7 @@ func (r *suiteRunner) ask(t *testing.T, ctx context.Context, c rpc.Caller, k sui
 	services := map[string]any{
 		"Session": trk.SessionClient{Caller: c}, "Positions": trk.PositionsClient{Caller: c}, "Watch": trk.WatchClient{Caller: c},
 		"Devices": trk.DevicesClient{Caller: c}, "Tokens": trk.TokensClient{Caller: c}, "Publish": trk.PublishClient{Caller: c},
-		"Status": trk.StatusClient{Caller: c}, "Example": trk.ExampleClient{Caller: c},
+		"Status": trk.StatusClient{Caller: c}, "Maps": trk.MapsClient{Caller: c}, "Example": trk.ExampleClient{Caller: c},
 	}
 	service, name, _ := strings.Cut(k.Method, ".")
 	m := reflect.ValueOf(services[service]).MethodByName(name)

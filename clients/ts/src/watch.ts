@@ -9,8 +9,8 @@ import { onAbort } from './signals.js';
 import { Status, mayPass } from './status.js';
 import type { Subscription } from './subscription.js';
 
-/** What is watched: everything, some devices by id or name, or a box in degrees. */
-export type Area = { all: true } | { devices: string[] } | { box: Box };
+/** What is watched: everything, some devices by id or name, a box in degrees, or the devices on a map, by its id or name. */
+export type Area = { all: true } | { devices: string[] } | { box: Box } | { map: string };
 
 export interface WatchOptions {
   /** Ends the watch. */
@@ -272,6 +272,7 @@ function final(err: RpcError): boolean {
 function request(a: Area): AreaInit {
   if ('box' in a) return { box: writeBox(a.box) };
   if ('devices' in a) return { devices: a.devices };
+  if ('map' in a) return { mapRef: a.map };
   return { all: true };
 }
 
