@@ -5,8 +5,9 @@
 //	conn ──► gate, deadlines ──► route, token, role ──► questions and commands
 //	                               │
 //	                               └─ /v1/stream ──► session.go
-//	                                                 reader: requests, small and few
-//	                                                 writer: frames of the hub, shared
+//	                                                 reader: requests and reports
+//	                                                 writer.go: frames of the hub, shared,
+//	                                                 written by who brings them
 //
 // A stranger can make this door hold one connection of 256 per address, 16 KiB of
 // headers and five seconds, and nothing more: bodies are read, and sockets upgraded,
