@@ -364,6 +364,24 @@ func TestLeaksAreFound(t *testing.T) {
 	}
 }
 
+// Whoever is reset at the gate is told why, as the server counts it.
+func TestThoseTurnedAwayAtTheGateAreTold(t *testing.T) {
+	o := &Outcome{
+		Planned: 100, Came: 90, Failed: map[string]int64{reset: 10},
+		Connect: load.NewRecorder(), Handshake: load.NewRecorder(), Snapshot: load.NewRecorder(), Service: load.NewRecorder(), Lag: load.NewRecorder(),
+		Before: Reading{atTheGate[0]: 5}, After: Reading{atTheGate[0]: 12, atTheGate[1]: 3},
+	}
+	r := o.Result("test", &Config{Plan: load.Constant(1), Duration: time.Second})
+	if f := r.Failure; f == nil || f.Kind != load.Incorrect || !strings.Contains(f.Text, "turned 10 away") || !strings.Contains(f.Hint, "--source-ips") {
+		t.Errorf("got %+v", f)
+	}
+	o.Failed = map[string]int64{noPorts: 10}
+	r = o.Result("test", &Config{Plan: load.Constant(1), Duration: time.Second})
+	if r.Failure != nil || !r.Verdict.Has("W16") || r.Verdict.Validity != load.Invalid {
+		t.Errorf("our own ports are the server's fault: %+v, %+v", r.Failure, r.Verdict)
+	}
+}
+
 func TestMetricsAreRead(t *testing.T) {
 	r, err := parseMetrics(strings.NewReader("# HELP a b\na 1\nb{x=\"y\"} 2\nc 3e3 1700000000\nd NaN\nnothing\n\n e  5 \n"))
 	if err != nil || len(r) != 3 || r["a"] != 1 || r["c"] != 3000 || r["e"] != 5 {

@@ -80,9 +80,23 @@ func (o *Outcome) blame(r *load.Result) {
 	switch {
 	case o.Gone != nil:
 		r.Fail(load.TargetGone, "", "the server was there no longer: %v", o.Gone)
+	case theirs > 0 && o.turnedAway() > 0:
+		r.Fail(load.Incorrect, "a server bounds the strangers of one address; --source-ips A,B lets visitors come from several",
+			"%d of %d visitors did not see everything, and the server turned %.0f away at its gate", theirs, o.Planned, o.turnedAway())
 	case theirs > 0:
 		r.Fail(load.Incorrect, "see errors in the result", "%d of %d visitors did not see everything", theirs, o.Planned)
 	}
+}
+
+// turnedAway is how many connections the server says that it refused of addresses that
+// had too many, while it was measured.
+func (o *Outcome) turnedAway() (n float64) {
+	for _, name := range atTheGate {
+		if after, ok := o.After[name]; ok {
+			n += after - o.Before[name]
+		}
+	}
+	return n
 }
 
 // Result tells the outcome as every measurement does.

@@ -32,6 +32,12 @@ const (
 	Sessions    = "tracker_web_sessions"
 )
 
+// atTheGate count connections that were refused before anybody knew who they are.
+var atTheGate = []string{
+	"tracker_web_connections_refused_total", "tracker_rpc_connections_refused_total", "tracker_port_refused_total",
+	"tracker_rpc_fault_too_many_handshakes_total",
+}
+
 const mostMetrics = 4 << 20
 
 // Scraper reads the metrics of the server at addr, in the clear, as they are served on
