@@ -376,3 +376,36 @@ func TestNoNoticeIsLost(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// A watch whose map is deleted ends with an error of its own. The others go on, and its
+// number is free again.
+func TestWatchThatMayNotGoOnEnds(t *testing.T) {
+	h := newHouse(t, nil)
+	id := h.enroll("van")[0]
+	if _, err := h.engine.CreateMap(t.Context(), "harbour"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.engine.JoinMap(t.Context(), "harbour", []string{"van"}); err != nil {
+		t.Fatal(err)
+	}
+	h.apply(fixAt(id, 1, 1, 1))
+	p := h.dialPeer(h.viewer, "", "")
+	if n := p.snapshot(p.watch(`{"op":"watch","id":1,"map":"harbour"}`).Stream); n != 1 {
+		t.Errorf("got a snapshot of %d fixes", n)
+	}
+	all := p.watch(`{"op":"watch","id":2,"all":true}`)
+	p.snapshot(all.Stream)
+	if _, err := h.engine.DeleteMap(t.Context(), "harbour"); err != nil {
+		t.Fatal(err)
+	}
+	if m := p.until(func(m msg) bool { return m.Type == "error" }); m.ID != 1 || m.Error.Code != "not_found" {
+		t.Errorf("got %+v", m)
+	}
+	h.apply(fixAt(id, 2, 2, 2))
+	if m := p.until(func(m msg) bool { return m.Type == "fixes" }); m.Stream != all.Stream {
+		t.Errorf("got %+v", m)
+	}
+	if m := p.watch(`{"op":"watch","id":1,"devices":["van"]}`); m.Type != "watching" {
+		t.Errorf("got %+v", m)
+	}
+}
