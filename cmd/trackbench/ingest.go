@@ -65,6 +65,9 @@ const perDevice = 3.0
 // mostDevices bounds how many devices a rate may ask for by itself.
 const mostDevices = 1_000_000
 
+// searchDevices are enough to look for the highest rate of most machines.
+const searchDevices = 20_000
+
 // check reads the flags; devices are then as many as the rate needs.
 func (f *ingestFlags) check() (maxLoss float64, err error) {
 	usage := func(format string, args ...any) (float64, error) {
@@ -82,6 +85,9 @@ func (f *ingestFlags) check() (maxLoss float64, err error) {
 	need := int(math.Ceil(f.plan.Peak() / perDevice))
 	if f.devices == 0 {
 		f.devices = max(100, need)
+		if f.findExpr != "" {
+			f.devices = max(searchDevices, need)
+		}
 	}
 	if f.devices < need || f.devices > mostDevices {
 		return usage("--devices %d: a rate of %.0f/s needs %d, since a server takes 4 datagrams a second of one device; at most are %d", f.devices, f.plan.Peak(), need, mostDevices)
@@ -117,6 +123,9 @@ func (b *bench) ingest(ctx context.Context, f *ingestFlags) error {
 	b.text(&f.runFlags).header("ingest", fmt.Sprintf("rate=%s %s warmup=%v devices=%d conns=%d seed=%d", f.rate, f.length(), f.warm, f.devices, f.conns, f.seed), f.target(conn.Server()), machine())
 	server := f.process()
 	return b.measure(ctx, &f.runFlags, func(ctx context.Context, plan load.Plan, length time.Duration) (*load.Result, error) {
+		if need := int(math.Ceil(plan.Peak() / perDevice)); need > f.devices { // a search has come so far
+			return nil, fail(exitUsage, fmt.Sprintf("--devices %d", need), "%d devices may not send %.0f/s: a server takes 4 datagrams a second of one", f.devices, plan.Peak())
+		}
 		res, err := f.once(ctx, load.IngestConfig{
 			Conn: conn, Members: members, Plan: plan, Duration: length, Warmup: f.warm.Length, Settle: f.warm.Auto, Seed: f.seed,
 			Watch: f.watch, Interval: f.interval, Version: version, Loopback: f.loopback, Server: server,
