@@ -136,9 +136,7 @@ func (f *findings) senders(r *run, v *viewer, wrong bool) {
 			name(turn, "state", fmt.Sprintf("%.7f,%.7f (update %d) at the end", float64(at.Lat)/1e7, float64(at.Lon)/1e7, n), got)
 		}
 	}
-	if v.row.duplicate > 0 || v.row.disorder > 0 {
-		f.irregular(v)
-	}
+	f.pairs = append(f.pairs, v.row.odd...)
 	// What the server says that it spared a viewer is conflated, as long as a newer one
 	// came. What it says nothing about is lost, whether or not one came.
 	announced := min(gaps, v.spared)
@@ -154,9 +152,6 @@ func (f *findings) senders(r *run, v *viewer, wrong bool) {
 	}
 	f.missing = append(f.missing, lost+gaps)
 }
-
-// irregular names the sender whose updates came twice or late, as far as it is known.
-func (f *findings) irregular(v *viewer) { f.pairs = append(f.pairs, v.row.odd...) }
 
 func (f *findings) answers(p *publisher) {
 	p.mu.Lock()

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"sync"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -237,10 +237,8 @@ func (r *run) pause(d time.Duration) {
 	}
 }
 
-// connectAll opens every connection and waits for the snapshots of those that watch. The
-// first one goes alone: what is wrong with the server is wrong with all of them.
-func (r *run) connectAll(ctx context.Context) error {
-	began := time.Now()
+// enlist makes everybody who will have a line of their own.
+func (r *run) enlist() {
 	slowOnes := int(r.cfg.Slow.Share * float64(r.cfg.N))
 	for i := range r.cfg.N {
 		as, name := usual, fmt.Sprintf("viewer-%06d", i+1)
@@ -252,47 +250,56 @@ func (r *run) connectAll(ctx context.Context) error {
 		}
 		r.viewers = append(r.viewers, newViewer(r, i, name, as))
 	}
-	if !r.cfg.Together && r.cfg.Datagrams == nil {
-		for i := range r.cfg.Devices {
-			v := newViewer(r, r.cfg.N+i, r.cfg.Devices[i].Name, fleeing)
-			v.row.cells = nil // it watches nothing
-			r.feeders = append(r.feeders, v)
-		}
+	if r.cfg.Together || r.cfg.Datagrams != nil {
+		return
 	}
-	var mu sync.Mutex
-	open := func(ctx context.Context, i int) error {
-		var v *viewer
-		err := error(nil)
-		if i < len(r.viewers) {
-			v = r.viewers[i]
-			err = r.openViewer(ctx, v)
-		} else {
-			v = r.feeders[i-len(r.viewers)]
-			err = r.openFeeder(ctx, v, i-len(r.viewers))
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", v.name, err)
-		}
-		mu.Lock()
-		r.connect.Record(v.took)
-		mu.Unlock()
-		return nil
+	for i := range r.cfg.Devices {
+		v := newViewer(r, r.cfg.N+i, r.cfg.Devices[i].Name, fleeing)
+		v.row.cells = nil // it watches nothing
+		r.feeders = append(r.feeders, v)
 	}
-	if err := open(ctx, 0); err != nil {
+}
+
+// connectAll opens every connection and waits for the snapshots of those that watch. The
+// first one goes alone: what is wrong with the server is wrong with all of them.
+func (r *run) connectAll(ctx context.Context) error {
+	began := time.Now()
+	r.enlist()
+	if err := r.open(ctx, 0); err != nil {
 		return err
 	}
 	group, all := errgroup.WithContext(ctx)
 	group.SetLimit(r.cfg.Dialers)
 	for i := 1; i < len(r.viewers)+len(r.feeders) && all.Err() == nil; i++ {
-		group.Go(func() error { return open(all, i) })
+		group.Go(func() error { return r.open(all, i) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
+	}
+	for _, v := range r.everybody() {
+		r.connect.Record(v.took)
 	}
 	if r.cfg.OnReady != nil {
 		r.cfg.OnReady(Ready{Viewers: len(r.viewers), Publishers: len(r.cfg.Devices), Took: time.Since(began), Connect: r.connect.Summary()})
 	}
 	return ctx.Err()
+}
+
+// open lets number i of everybody connect: those that watch come first.
+func (r *run) open(ctx context.Context, i int) error {
+	var v *viewer
+	var err error
+	if device := i - len(r.viewers); device < 0 {
+		v = r.viewers[i]
+		err = r.openViewer(ctx, v)
+	} else {
+		v = r.feeders[device]
+		err = r.openFeeder(ctx, v, device)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", v.name, err)
+	}
+	return nil
 }
 
 func (r *run) openViewer(ctx context.Context, v *viewer) error {
@@ -387,9 +394,7 @@ func (r *run) barrier(ctx context.Context, number uint32) error {
 }
 
 // everybody is who has a line of their own all the time.
-func (r *run) everybody() []*viewer {
-	return append(append([]*viewer(nil), r.viewers...), r.feeders...)
-}
+func (r *run) everybody() []*viewer { return slices.Concat(r.viewers, r.feeders) }
 
 // leave ends every connection and waits for the readers.
 func (r *run) leave() {
