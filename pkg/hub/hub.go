@@ -112,13 +112,14 @@ type Hub struct {
 	stamp   atomic.Uint64 // every change of the present before it was published
 	done    chan struct{} // closed when the hub is
 
-	mu        sync.RWMutex // guards what follows; taken before the lock of a stream
-	index     index
-	streams   map[string]*stream
-	viewers   map[*Viewer]struct{}
-	lingering int
-	lastID    uint32
-	closed    bool
+	mu         sync.RWMutex // guards what follows; taken before the lock of a stream
+	index      index
+	streams    map[string]*stream
+	viewers    map[*Viewer]struct{}
+	lingering  int
+	lastID     uint32
+	lastViewer uint32
+	closed     bool
 
 	oldest int64 // when the oldest frame was born that tidy left; Run's own
 

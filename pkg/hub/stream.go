@@ -67,6 +67,8 @@ const (
 type waiter struct {
 	v      *Viewer
 	next   *waiter
+	number uint32  // of the viewer, in the order of their coming
+	sorted bool    // of the head: the list is
 	list   *waiter // of the head: the next list that is to be told
 	queued atomic.Bool
 }
@@ -302,7 +304,7 @@ func (s *stream) wait(w *waiter) {
 func (w *waiter) wake() {
 	for w != nil {
 		next := w.next
-		w.next = nil
+		w.next, w.sorted = nil, false
 		w.queued.Store(false) // from here on w is the viewer's again
 		w.v.rouse()
 		w = next

@@ -75,6 +75,8 @@ func (h *Hub) Watch(q Query, o Options) (*Viewer, error) {
 		return nil, track.ErrClosed
 	}
 	h.viewers[v] = struct{}{}
+	h.lastViewer++
+	v.w0.number = h.lastViewer
 	v.stripe = &h.stripes[len(h.viewers)%stripes]
 	s := h.attach(q, key)
 	h.mu.Unlock()
@@ -96,7 +98,7 @@ func (h *Hub) Watch(q Query, o Options) (*Viewer, error) {
 
 // enter makes the viewer begin with a stream, in whose list it is to have w.
 func (v *Viewer) enter(s *stream, w *waiter) {
-	v.s, v.w, w.v = s, w, v
+	v.s, v.w, w.v, w.number = s, w, v, v.w0.number
 	v.cur.Store(nil)
 	v.catchUp(newCatchup(s, Snapshot))
 	v.resumed = false
