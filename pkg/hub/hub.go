@@ -41,7 +41,8 @@ import (
 )
 
 const (
-	// quietFixes in a tick may leave one by one: 500 a second at the usual 40 ms.
+	// quietFixes in a tick may leave one by one, to few viewers: 500 a second at the
+	// usual 40 ms.
 	quietFixes = 20
 	// hurryPerTick is how many frames to a viewer the hub sends in a tick outside of
 	// the wheel: 25,000 a second at the usual tick, about an eighth of a core.

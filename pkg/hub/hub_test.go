@@ -1056,3 +1056,32 @@ func TestPublishAllocatesNothingButFrames(t *testing.T) {
 		t.Errorf("%v allocations a batch of 64 for 100 viewers", n)
 	}
 }
+
+// To many viewers a stream is busy with fewer fixes: one frame a tick, not a lone fix
+// and a frame in turn. A lone one after a pause leaves at once all the same.
+func TestManyViewersMakeAStreamBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRiver(Config{})
+		running(t, r)
+		for range hurryPerTick {
+			newView().drain(t, watch(t, r, All()))
+		}
+		before := r.Stats().Frames
+		r.apply(fix(1, 0, 1, 1))
+		synctest.Wait()
+		if n := r.Stats().Frames - before; n != 1 {
+			t.Errorf("%d frames at once for a lone fix, want 1", n)
+		}
+		time.Sleep(time.Second)
+		before = r.Stats().Frames
+		for i := range 250 { // a second of them
+			r.apply(fix(1, int64(i+1), 1, 1))
+			time.Sleep(4 * time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		ticks := uint64(time.Second / r.c.Tick)
+		if n := r.Stats().Frames - before; n < ticks || n > ticks+3 {
+			t.Errorf("%d frames for 250 fixes a second, want %d", n, ticks)
+		}
+	})
+}

@@ -75,21 +75,29 @@ type waiter struct {
 
 // window tells a quiet stream from a busy one.
 type window struct {
-	start int64
-	fixes int
-	busy  bool
+	start  int64
+	fixes  int
+	pushes int
+	busy   bool
 }
 
-// quiet counts n more fixes and tells whether they may leave at once: not if there
-// are many in this tick, nor if there were in the one before.
-func (w *window) quiet(now, tick int64, n int) bool {
+// quiet counts n more fixes of one push and tells whether they may leave at once: not if
+// there are many in this tick, nor if there were in the one before. What is many depends
+// on the viewers, too, each of whom costs a write for every push that does not wait: 25
+// pushes a second to a thousand of them would leave twice as often as the tick, half of
+// them alone.
+func (w *window) quiet(now, tick int64, n int, viewers int32) bool {
+	most := min(quietFixes, max(1, hurryPerTick/int(max(1, viewers))))
 	if past := now - w.start; past >= tick {
-		w.busy = w.fixes > quietFixes && past < 2*tick
-		w.start, w.fixes = now, 0
+		w.busy = w.many(most) && past < 2*tick
+		w.start, w.fixes, w.pushes = now, 0, 0
 	}
 	w.fixes += n
-	return !w.busy && w.fixes <= quietFixes
+	w.pushes++
+	return !w.busy && !w.many(most)
 }
+
+func (w *window) many(pushes int) bool { return w.fixes > quietFixes || w.pushes > pushes }
 
 func newStream(h *Hub, id uint32, epoch uint64, q Query, key string) *stream {
 	l := new(link)
@@ -165,7 +173,7 @@ func (s *stream) stay(id track.DeviceID) {
 // settle decides when what is pending leaves: now, or when the wheel comes by. The
 // stream has got n fixes, and its end was there before.
 func (s *stream) settle(now int64, end *link, n int) (schedule bool, wake *waiter) {
-	quiet := s.window.quiet(now, int64(s.hub.c.Tick), n)
+	quiet := s.window.quiet(now, int64(s.hub.c.Tick), n, s.viewers.Load())
 	if len(s.pending) > 0 || len(s.left) > 0 {
 		if quiet && !s.due && s.hub.mayHurry(now, s.viewers.Load()) {
 			s.seal()
