@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -264,8 +263,7 @@ func (r *ingestRun) measure(ctx context.Context, c *course) {
 // pace sends what falls due, on a thread of its own, as the pacer sleeps in the kernel.
 // each is told of every send, before the fleet has it.
 func (r *ingestRun) pace(ctx context.Context, p *Pacer, start time.Time, each func(k int64, due, now time.Time)) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	defer Punctual()()
 	p.Start(start)
 	first, devices := r.skip, int64(len(r.cfg.Members))
 	for {

@@ -72,6 +72,7 @@ func TestEachMistakeIsNoticed(t *testing.T) {
 		{"W07", "stolen", "took 3.0 %", Suspect, func(e *Evidence) { e.Env.StealPct = pct(3) }},
 		{"W07", "throttled", "throttled 4 times", Suspect, func(e *Evidence) { e.Env.Throttled = number64(4) }},
 		{"W07", "pressed", "in 25 % of the last minute", Suspect, func(e *Evidence) { e.Env.PSI = pct(25) }},
+		{"W07", "pressed by itself", "this run itself", Valid, func(e *Evidence) { e.Env.PSI, e.OthersKnown, e.Others = pct(25), true, 0.01 }},
 		{"W07", "shared", "used 0.50 cores", Suspect, func(e *Evidence) { e.Others = 0.5 }},
 		{"W09", "before it was sent", "1 arrived before", Suspect, func(e *Evidence) { l := *e.Latency; l.Negative = 1; e.Latency = &l }},
 		{"W09", "two clocks", "good to 1.50 ms", Valid, func(e *Evidence) { e.OneWay, e.Skew = true, 1500*time.Microsecond }},

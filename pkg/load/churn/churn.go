@@ -17,7 +17,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -214,8 +213,7 @@ func (r *run) drive(ctx context.Context) {
 // pace lets visits fall due; each starts a visitor unless Most are there already, who
 // then take it when they have left.
 func (r *run) pace(ctx context.Context, visits *sync.WaitGroup, stop context.CancelFunc) {
-	runtime.LockOSThread() // the pacer sleeps in the kernel
-	defer runtime.UnlockOSThread()
+	defer load.Punctual()() // the pacer sleeps in the kernel
 	defer close(r.due)
 	r.pacer.Start(r.start)
 	visitors := 0

@@ -2,7 +2,6 @@ package fan
 
 import (
 	"context"
-	"runtime"
 	"sync"
 	"time"
 
@@ -104,8 +103,7 @@ const (
 
 // send sends according to plan until that ends, ctx does, or everybody has gone.
 func (s *sender) send() {
-	runtime.LockOSThread() // it sleeps in the kernel
-	defer runtime.UnlockOSThread()
+	defer load.Punctual()() // it sleeps in the kernel
 	r := s.r
 	for j := int64(0); j < r.cfg.Plan.Sends || s.queued > 0; {
 		if s.ctx.Err() != nil || r.dead() {

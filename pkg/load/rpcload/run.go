@@ -336,8 +336,7 @@ const grid = lateAfter / 2
 // paceAll hands out calls at the plan's first rate until the warm-up is over, and then
 // by the plan. It tells how many fell due.
 func (r *run) paceAll(ctx, warming context.Context, conns []*conn) (before, planned int64) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	defer load.Punctual()()
 	if r.cfg.Warmup > 0 {
 		p := load.Pacer{Plan: r.cfg.Rate.Opening(), Grid: grid}
 		before = r.pace(warming, &p, 0, conns)
