@@ -44,8 +44,8 @@ const (
 	// quietFixes in a tick may leave one by one, to few viewers: 500 a second at the
 	// usual 40 ms.
 	quietFixes = 20
-	// hurryPerTick is how many frames to a viewer the hub sends in a tick outside of
-	// the wheel: 25,000 a second at the usual tick, about an eighth of a core.
+	// hurryPerTick is after how many frames to a viewer the hub sends no more in a tick
+	// outside of the wheel: 25,000 a second at the usual tick, about an eighth of a core.
 	hurryPerTick = 1000
 )
 
@@ -209,7 +209,8 @@ func (h *Hub) advanceStamp() {
 
 // mayHurry tells whether a frame for that many viewers may leave before its tick. The
 // account is for the hub as a whole: many quiet streams are as much work as a busy
-// one.
+// one. The frame that overdraws it still leaves, or a lone fix to more viewers than that
+// would always wait.
 func (h *Hub) mayHurry(now int64, viewers int32) bool {
 	if viewers == 0 {
 		return false
@@ -218,7 +219,7 @@ func (h *Hub) mayHurry(now int64, viewers int32) bool {
 	if old := h.hurryTick.Load(); old != tick && h.hurryTick.CompareAndSwap(old, tick) {
 		h.hurry.Store(0)
 	}
-	return h.hurry.Add(int64(viewers)) <= hurryPerTick
+	return h.hurry.Add(int64(viewers))-int64(viewers) < hurryPerTick
 }
 
 // tidy forgets old frames, and streams whose last viewer left long ago.

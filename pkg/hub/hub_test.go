@@ -1063,7 +1063,7 @@ func TestManyViewersMakeAStreamBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRiver(Config{})
 		running(t, r)
-		for range hurryPerTick {
+		for range 2 * hurryPerTick {
 			newView().drain(t, watch(t, r, All()))
 		}
 		before := r.Stats().Frames
