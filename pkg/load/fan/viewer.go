@@ -170,19 +170,23 @@ func (v *viewer) updates(f *Frame) {
 		if late {
 			v.irregular(turn, seq, fresh)
 		}
-		if !fresh || v.shard == nil {
-			continue
+		if fresh {
+			v.time(r.cfg.Plan.send(turn, seq))
 		}
-		j := r.cfg.Plan.send(turn, seq)
-		if j < r.warm {
-			continue
-		}
-		p := v.shard.page
-		p.received++
-		p.response.Record(v.now - r.due(j))
-		if sent, known := r.left(j); known {
-			p.service.Record(v.now - sent)
-		}
+	}
+}
+
+// time files when send j came.
+func (v *viewer) time(j int64) {
+	r := v.run
+	if v.shard == nil || j < r.warm {
+		return
+	}
+	p := v.shard.page
+	p.received++
+	p.response.Record(v.now - r.due(j))
+	if sent, known := r.left(j); known {
+		p.service.Record(v.now - sent)
 	}
 }
 
@@ -199,7 +203,8 @@ func (v *viewer) irregular(turn int, seq uint32, fresh bool) {
 }
 
 // state files a frame that says how things are, and not what happened: what is in it may
-// have been seen before.
+// have been seen before. What was not came now, and as late as that: a server that stalls
+// and then tells all of it in one resync is not spared the stall.
 func (v *viewer) state(f *Frame) {
 	for i := range f.Fixes {
 		turn, seq, ours := v.recognise(&f.Fixes[i])
@@ -207,6 +212,7 @@ func (v *viewer) state(f *Frame) {
 			continue
 		}
 		v.row.note(turn, seq)
+		v.time(v.run.cfg.Plan.send(turn, seq))
 	}
 }
 
