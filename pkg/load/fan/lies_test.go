@@ -1,6 +1,7 @@
 package fan
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -19,6 +20,28 @@ func TestAStallBehindAResyncIsInTheLatency(t *testing.T) {
 		}
 		if got := res.Latency["response"].N; got != n*n*m {
 			t.Errorf("%d of %d deliveries are in the latency", got, n*n*m)
+		}
+	})
+}
+
+func TestSlowViewerThatEndsWrong(t *testing.T) {
+	bothWays(t, func(t *testing.T, how Transport) {
+		var first update
+		f := newFake(t, func(to, k int, u update) []update {
+			switch {
+			case to == 9 && k == 0:
+				first = u
+			case to == 9 && u.Device == first.Device: // only its first is ever told
+				first.skipped = 1
+				return []update{first}
+			}
+			return []update{u}
+		})
+		cfg := rounds(f, how, 10, 10, 20*time.Millisecond)
+		cfg.Slow, cfg.Dialers = Slow{0.1, 10 * time.Millisecond}, 1
+		res := mustRun(t, cfg)
+		if res.Failure == nil || !strings.Contains(res.Failure.Text, "1 slow viewers with a wrong final state") {
+			t.Errorf("got %+v", res.Failure)
 		}
 	})
 }

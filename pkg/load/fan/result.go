@@ -22,6 +22,7 @@ type findings struct {
 	missing                             []int64
 	pairs                               []Pair
 	slow, slowSkipped, slowUnaccounted  int64
+	slowWrong                           int64 // with another state than the plan's, at the same position as the others
 	endedViewers                        int64
 	faults                              []string
 	byState                             map[uint64]int
@@ -78,7 +79,7 @@ func (f *findings) viewer(r *run, v *viewer, top uint64) {
 		f.faults = append(f.faults, fmt.Sprintf("%s: %d frames whose position does not follow the one before", v.name, v.torn))
 	}
 	if v.role == slow {
-		f.slowViewer(v, top)
+		f.slowViewer(r, v, top)
 		return
 	}
 	f.clients++
@@ -95,13 +96,45 @@ func (f *findings) viewer(r *run, v *viewer, top uint64) {
 }
 
 // slowViewer asks whether what it got and what it was spared is everything.
-func (f *findings) slowViewer(v *viewer, top uint64) {
+// Whoever has come to the same position has to show the same.
+func (f *findings) slowViewer(r *run, v *viewer, top uint64) {
 	f.slow++
 	f.slowSkipped += v.spared
-	if v.err == nil && v.row.foreign == 0 && v.at != top {
+	switch {
+	case v.err != nil:
+	case v.at != top && v.row.foreign > 0: // others send, too
+	case v.at != top:
 		f.slowUnaccounted += int64(top - v.at)
 		f.pairs = append(f.pairs, Pair{v.name, "all senders", "lost", fmt.Sprintf("position %d, as the others have", top), fmt.Sprintf("position %d", v.at)})
+	case v.row.state(r.cfg.Plan.places) != f.planned:
+		f.slowWrong++
+		f.pairs = append(f.pairs, r.wrongPlaces(v)...)
 	}
+}
+
+// wrongPlaces names the senders of which a viewer does not end with the newest place.
+func (r *run) wrongPlaces(v *viewer) (pairs []Pair) {
+	for turn := range r.cfg.Plan.Senders {
+		if p, wrong := r.wrongPlace(v, turn); wrong && len(pairs) < mostPairs {
+			pairs = append(pairs, p)
+		}
+	}
+	return pairs
+}
+
+// wrongPlace tells whether a viewer ends with another place of a sender than its last.
+func (r *run) wrongPlace(v *viewer, turn int) (Pair, bool) {
+	p, c := r.cfg.Plan, &v.row.cells[turn]
+	n := p.each(turn, r.sends.Load())
+	at := p.places.at(turn, max(n, 1)-1)
+	if n == 0 || c.lat == at.Lat && c.lon == at.Lon {
+		return Pair{}, false
+	}
+	got := fmt.Sprintf("%.7f,%.7f", float64(c.lat)/1e7, float64(c.lon)/1e7)
+	if seq, ok := p.places.seq(turn, c.lat, c.lon); ok {
+		got += fmt.Sprintf(" (update %d)", int64(seq)+1)
+	}
+	return Pair{v.name, r.senderName(turn), "state", fmt.Sprintf("%.7f,%.7f (update %d) at the end", float64(at.Lat)/1e7, float64(at.Lon)/1e7, n), got}, true
 }
 
 // senders goes through what a viewer has of each sender.
@@ -128,12 +161,8 @@ func (f *findings) senders(r *run, v *viewer, wrong bool) {
 			name(turn, "lost", fmt.Sprintf("update %d of %d", c.next+1, n), fmt.Sprintf("nothing after update %d", c.next))
 			continue
 		}
-		if at := p.places.at(turn, max(n, 1)-1); wrong && n > 0 && (c.lat != at.Lat || c.lon != at.Lon) {
-			got := fmt.Sprintf("%.7f,%.7f", float64(c.lat)/1e7, float64(c.lon)/1e7)
-			if seq, ok := p.places.seq(turn, c.lat, c.lon); ok {
-				got += fmt.Sprintf(" (update %d)", int64(seq)+1)
-			}
-			name(turn, "state", fmt.Sprintf("%.7f,%.7f (update %d) at the end", float64(at.Lat)/1e7, float64(at.Lon)/1e7, n), got)
+		if q, off := r.wrongPlace(v, turn); wrong && off {
+			name(turn, q.What, q.Want, q.Got)
 		}
 	}
 	f.pairs = append(f.pairs, v.row.odd...)
@@ -181,6 +210,7 @@ func (f *findings) incorrect() string {
 	add(f.torn, "frames at a wrong position")
 	add(f.slowUnaccounted, "neither delivered to a slow viewer nor said to be skipped")
 	add(int64(f.clients-f.agree), "clients with a wrong final state")
+	add(f.slowWrong, "slow viewers with a wrong final state")
 	add(f.refused, "reports refused")
 	add(f.unknown, "answers to nothing")
 	text := ""
