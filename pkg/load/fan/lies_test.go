@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tracker/pkg/load"
 )
 
 // An update that a server holds back and then tells in a resync was late all the same.
@@ -44,4 +46,23 @@ func TestSlowViewerThatEndsWrong(t *testing.T) {
 			t.Errorf("got %+v", res.Failure)
 		}
 	})
+}
+
+// A server that throws out who reads late has not accounted for anything.
+func TestSlowViewerThatIsThrownOut(t *testing.T) {
+	f := newFake(t, nil)
+	f.lie = func(to, k int, u update) []update {
+		if to == 9 && k == 50 {
+			f.viewers[9].nc.Close()
+		}
+		return []update{u}
+	}
+	cfg := rounds(f, RPC, 10, 10, 20*time.Millisecond)
+	cfg.Slow, cfg.Dialers = Slow{0.1, 10 * time.Millisecond}, 1
+	cfg.Together = false
+	cfg.Reports = f.dialer(RPC)
+	res := mustRun(t, cfg)
+	if res.Failure == nil || res.Failure.Kind != load.Incorrect || !strings.Contains(res.Failure.Text, "1 viewers whose connection ended") {
+		t.Errorf("got %+v", res.Failure)
+	}
 }

@@ -211,6 +211,7 @@ func (f *findings) incorrect() string {
 	add(f.slowUnaccounted, "neither delivered to a slow viewer nor said to be skipped")
 	add(int64(f.clients-f.agree), "clients with a wrong final state")
 	add(f.slowWrong, "slow viewers with a wrong final state")
+	add(f.endedViewers, "viewers whose connection ended")
 	add(f.refused, "reports refused")
 	add(f.unknown, "answers to nothing")
 	text := ""
