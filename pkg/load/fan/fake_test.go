@@ -36,7 +36,8 @@ type fake struct {
 	t     testing.TB
 	l     net.Listener
 	lie   fault
-	after int // reports after which it is gone; 0: never
+	after int  // reports after which it is gone; 0: never
+	mute  bool // it never answers reports
 
 	mu      sync.Mutex
 	viewers []*fakeViewer
@@ -152,6 +153,9 @@ func (f *fake) serveRPC(nc net.Conn, r *bufio.Reader) {
 			req.Fixes(&fix, 0)
 			u.Time, u.Lat, u.Lon, u.Placed = int64(fix.Time()), fix.Lat(), fix.Lon(), true
 			f.publish(u)
+			if f.mute {
+				continue
+			}
 			f.say(nc, rpc.Frame{Kind: rpc.KindRsp, ID: in.ID, Body: trk.AppendReportAck(nil, &trk.ReportAckT{Device: u.Device.String(), Accepted: 1})})
 		}
 	}
@@ -255,6 +259,9 @@ func (f *fake) heard(nc net.Conn, body []byte) {
 	}
 	x := m.Fixes[0]
 	f.publish(update{Fix: Fix{Device: m.Device, Time: x.Time, Lat: int32(math.Round(x.Lat * 1e7)), Lon: int32(math.Round(x.Lon * 1e7)), Placed: true}})
+	if f.mute {
+		return
+	}
 	f.mu.Lock()
 	f.sayText(nc, opText, fmt.Sprintf(`{"type":"reported","id":%d,"device":"%v","accepted":1,"late":0}`, m.ID, m.Device))
 	f.mu.Unlock()

@@ -66,3 +66,15 @@ func TestSlowViewerThatIsThrownOut(t *testing.T) {
 		t.Errorf("got %+v", res.Failure)
 	}
 }
+
+// Who delivers everything, and never says so to who sent it, has not done what was asked.
+func TestReportsThatAreNeverAnswered(t *testing.T) {
+	bothWays(t, func(t *testing.T, how Transport) {
+		f := newFake(t, nil)
+		f.mute = true
+		res := mustRun(t, rounds(f, how, 3, 4, 10*time.Millisecond))
+		if res.Failure == nil || !strings.Contains(res.Failure.Text, "12 reports never answered") {
+			t.Errorf("got %+v", res.Failure)
+		}
+	})
+}

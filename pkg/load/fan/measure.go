@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"tracker/pkg/client"
@@ -154,13 +155,19 @@ func (c *cutter) until(done <-chan struct{}, enough func() bool) (out []load.Int
 	}
 }
 
-// drain waits until everything arrived, nothing more can, or the time for it is over.
+// drain waits until everything arrived and was answered, nothing more can, or the time for
+// it is over.
 func (c *cutter) drain(r *run, o *outcome) []load.Interval {
 	deadline := r.now() + r.cfg.Drain
 	return c.until(nil, func() bool {
-		o.drained = r.shards.good() >= r.expected()
+		o.drained = r.shards.good() >= r.expected() && !r.unanswered()
 		return o.drained || r.now() > deadline || r.dead()
 	})
+}
+
+// unanswered tells whether the answer to any report has not come.
+func (r *run) unanswered() bool {
+	return slices.ContainsFunc(r.pubs, func(p *publisher) bool { return p != nil && p.waits() })
 }
 
 // expected is how many updates have to arrive of what was sent so far.

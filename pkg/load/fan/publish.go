@@ -65,6 +65,13 @@ func (p *publisher) room() bool {
 	return true
 }
 
+// waits tells whether answers have not come.
+func (p *publisher) waits() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.underway > 0
+}
+
 // sender is the thread that sends what is due.
 type sender struct {
 	r       *run

@@ -213,6 +213,7 @@ func (f *findings) incorrect() string {
 	add(f.slowWrong, "slow viewers with a wrong final state")
 	add(f.endedViewers, "viewers whose connection ended")
 	add(f.refused, "reports refused")
+	add(f.unanswered, "reports never answered")
 	add(f.unknown, "answers to nothing")
 	text := ""
 	for i, p := range parts {
