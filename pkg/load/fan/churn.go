@@ -22,7 +22,7 @@ type churn struct {
 	first  *load.Recorder // from the first byte to the end of the snapshot
 	visits int64
 	failed int64
-	torn   int64
+	torn   int64 // frames at a wrong position, and updates that did not follow the snapshot
 	faults []string
 }
 
@@ -98,10 +98,16 @@ func (c *churn) note(v *viewer, took time.Duration, err error) {
 		return
 	}
 	c.first.Record(took)
-	if gaps := v.torn; gaps > 0 {
-		c.torn += gaps
-		if len(c.faults) < mostPairs {
-			c.faults = append(c.faults, fmt.Sprintf("%s: %d frames did not follow the one before", v.name, gaps))
+	for _, x := range []struct {
+		n    int64
+		what string
+	}{
+		{v.torn, "frames did not follow the one before"}, {v.gaps, "updates did not follow the snapshot"},
+		{v.row.duplicate + v.row.disorder, "updates came twice or late"}, {v.row.strange, "updates that nobody sent"},
+	} {
+		c.torn += x.n
+		if x.n > 0 && len(c.faults) < mostPairs {
+			c.faults = append(c.faults, fmt.Sprintf("%s: %d %s", v.name, x.n, x.what))
 		}
 	}
 }

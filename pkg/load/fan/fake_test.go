@@ -9,8 +9,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -38,10 +40,12 @@ type fake struct {
 	lie   fault
 	after int  // reports after which it is gone; 0: never
 	mute  bool // it never answers reports
+	bare  bool // its snapshots are empty
 
 	mu      sync.Mutex
 	viewers []*fakeViewer
 	conns   map[net.Conn]bool
+	newest  map[track.DeviceID]Fix
 	reports int
 	dead    bool
 	wg      sync.WaitGroup
@@ -61,7 +65,7 @@ func newFake(t testing.TB, lie fault) *fake {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fake{t: t, l: l, lie: lie, conns: map[net.Conn]bool{}}
+	f := &fake{t: t, l: l, lie: lie, conns: map[net.Conn]bool{}, newest: map[track.DeviceID]Fix{}}
 	f.wg.Go(func() {
 		for {
 			nc, err := l.Accept()
@@ -272,13 +276,18 @@ func (f *fake) join(v *fakeViewer) {
 	defer f.mu.Unlock()
 	f.viewers = append(f.viewers, v)
 	v.at = 100
-	v.send("snapshot", nil, 0)
+	if f.bare {
+		v.send("snapshot", nil, 0)
+		return
+	}
+	v.send("snapshot", slices.Collect(maps.Values(f.newest)), 0)
 }
 
 func (f *fake) publish(u update) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.reports++
+	f.newest[u.Device] = u.Fix
 	if f.after > 0 && f.reports >= f.after {
 		f.kill()
 		return

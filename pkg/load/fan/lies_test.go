@@ -78,3 +78,44 @@ func TestReportsThatAreNeverAnswered(t *testing.T) {
 		}
 	})
 }
+
+// Of who comes later everything has to follow from the snapshot.
+func TestVisitorsThatAreToldWrongThings(t *testing.T) {
+	lies := map[string]func(k int, u update) []update{
+		"what nobody sent": func(_ int, u update) []update { u.Lon += 5 << 21; return []update{u} },
+		"a gap": func(k int, u update) []update {
+			if k < 4 { // a round of all senders
+				return nil
+			}
+			return []update{u}
+		},
+		"twice": func(_ int, u update) []update { return []update{u, u} },
+	}
+	for name, lie := range lies {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t, func(to, k int, u update) []update {
+				if to < 4 {
+					return []update{u}
+				}
+				return lie(k, u)
+			})
+			cfg := rounds(f, RPC, 4, 30, 20*time.Millisecond)
+			cfg.Churn, cfg.Dialers = 5, 1
+			res := mustRun(t, cfg)
+			if res.Failure == nil || !strings.Contains(res.Failure.Text, "visits") {
+				t.Errorf("got %+v", res.Failure)
+			}
+		})
+	}
+}
+
+func TestVisitorsWhoseSnapshotLacksSomebody(t *testing.T) {
+	f := newFake(t, nil)
+	f.bare = true
+	cfg := rounds(f, RPC, 4, 30, 20*time.Millisecond)
+	cfg.Churn = 5
+	res := mustRun(t, cfg)
+	if res.Failure == nil || !strings.Contains(res.Failure.Text, "did not follow the snapshot") {
+		t.Errorf("got %+v", res.Failure)
+	}
+}

@@ -354,7 +354,7 @@ func (r *run) fail(res *load.Result, o *outcome, f *findings) {
 		return
 	}
 	if c := r.churn; c != nil && c.failed+c.torn > 0 {
-		res.Fail(load.Incorrect, "", "of %d visits %d failed, and %d frames did not follow: %s", c.visits, c.failed, c.torn, c.faults[0])
+		res.Fail(load.Incorrect, "", "of %d visits %d failed, and %d frames or updates were wrong: %s", c.visits, c.failed, c.torn, c.faults[0])
 	}
 	wrong := f.incorrect()
 	if wrong == "" {

@@ -37,6 +37,7 @@ type viewer struct {
 	spared  int64  // updates that the server says it did not send
 	torn    int64  // frames whose position did not follow
 	again   int64  // snapshots beyond the first
+	gaps    int64  // of one who comes and goes: updates that its snapshot, or what followed, passed over
 	ready   chan struct{}
 	pongs   chan uint32 // of two pings, so it never fills
 	gone    chan struct{}
@@ -164,6 +165,9 @@ func (v *viewer) updates(f *Frame) {
 		turn, seq, ours := v.recognise(x)
 		if !ours {
 			continue
+		}
+		if next := v.row.cells[turn].next; v.role == fleeing && v.spared == 0 && seq > next {
+			v.gaps += int64(seq - next)
 		}
 		late := seq < v.row.cells[turn].next
 		fresh := v.row.note(turn, seq)
