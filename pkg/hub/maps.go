@@ -141,13 +141,6 @@ func (v *Viewer) Ended() error {
 	return nil
 }
 
-// admit is ask for a viewer that has just begun.
-func (v *Viewer) admit() error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.ask()
-}
-
 // Entrust hands a viewer to somebody else: check tells for what it watches whether they
 // may, and by what Query.May they may go on. If not, the viewer ends with that error.
 func (v *Viewer) Entrust(check func(q Query) (may func() error, err error)) {

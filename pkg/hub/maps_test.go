@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -135,6 +136,33 @@ func TestWhoIsBehindSeesWhoJoined(t *testing.T) {
 }
 
 // TestRecheckEndsWhoMayNotAnyMore holds the right of a viewer at every moment.
+// TestRecheckMeetsWhoBegins asks everybody while others begin to watch: whoever is counted
+// can be asked, and nobody who may not any more is let in.
+func TestRecheckMeetsWhoBegins(t *testing.T) {
+	r := newRiver(Config{})
+	var asked sync.WaitGroup
+	over := make(chan struct{})
+	asked.Go(func() {
+		for {
+			select {
+			case <-over:
+				return
+			default:
+				r.Recheck(joined)
+			}
+		}
+	})
+	defer asked.Wait()
+	defer close(over)
+	for range 2000 {
+		v, err := r.Watch(Map(joined), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v.Close()
+	}
+}
+
 func TestRecheckEndsWhoMayNotAnyMore(t *testing.T) {
 	r := newRiver(Config{})
 	r.apply(fix(1, 1, 1, 1))

@@ -69,10 +69,24 @@ func (h *Hub) Watch(q Query, o Options) (*Viewer, error) {
 	if o.Notify == nil {
 		v.wake = make(chan struct{}, 1)
 	}
+	if err := v.begin(q, key, o); err != nil {
+		v.Close()
+		return nil, err
+	}
+	return v, nil
+}
+
+// begin counts a viewer, makes it enter its stream and asks whether it may. It is locked
+// all the while: whoever finds it among the others waits until it is whole.
+func (v *Viewer) begin(q Query, key string, o Options) error {
+	h := v.hub
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	h.mu.Lock()
 	if h.closed {
+		v.closed = true
 		h.mu.Unlock()
-		return nil, track.ErrClosed
+		return track.ErrClosed
 	}
 	h.viewers[v] = struct{}{}
 	h.lastViewer++
@@ -89,11 +103,7 @@ func (h *Hub) Watch(q Query, o Options) (*Viewer, error) {
 			v.catchUp(nil)
 		}
 	}
-	if err := v.admit(); err != nil {
-		v.Close()
-		return nil, err
-	}
-	return v, nil
+	return v.ask()
 }
 
 // enter makes the viewer begin with a stream, in whose list it is to have w.
