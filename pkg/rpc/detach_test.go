@@ -366,3 +366,62 @@ func TestEmitAllocatesNothing(t *testing.T) {
 
 // drainConn reads until the connection ends.
 func drainConn(nc net.Conn) { io.Copy(io.Discard, nc) }
+
+// slowToClose is a connection that breaks in a write, and takes its time to close: TLS
+// waits up to five seconds for a peer that reads nothing to take its alert.
+type slowToClose struct {
+	net.Conn
+	broken  atomic.Bool
+	once    sync.Once
+	closing chan struct{} // closed when it begins to
+	release chan struct{}
+}
+
+func (c *slowToClose) Write(b []byte) (int, error) {
+	if c.broken.Load() {
+		return 0, io.ErrClosedPipe
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *slowToClose) Close() error {
+	c.once.Do(func() { close(c.closing); <-c.release })
+	return c.Conn.Close()
+}
+
+// The workers who tell all viewers ask each of them whether it is able: they must not be
+// held up by one whose connection is being closed.
+func TestNobodyWaitsForAConnectionToClose(t *testing.T) {
+	checkNoGoroutines(t)
+	h, all := detachedHouse(Config{})
+	near, far := net.Pipe()
+	nc := &slowToClose{Conn: far, closing: make(chan struct{}), release: make(chan struct{})}
+	h.serve(t, nc)
+	c, err := NewClient(t.Context(), near, ClientConfig{Window: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Subscribe(t.Context(), mDetached, nil); err != nil {
+		t.Fatal(err)
+	}
+	d := <-all
+	nc.broken.Store(true)
+	d.set(1)
+	<-nc.closing
+	answered := make(chan error, 1)
+	go func() {
+		_, err := d.s.Able()
+		answered <- err
+	}()
+	select {
+	case err := <-answered:
+		if err == nil {
+			t.Error("able, on a connection that broke")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("waits for the connection to close")
+	}
+	close(nc.release)
+	<-d.ended
+}

@@ -341,12 +341,16 @@ func (c *conn) renew() {
 	}
 }
 
-// fail gives up writing. The reader learns it by the close. mu is held.
+// fail gives up writing. The reader learns it by the close. The caller, who writes, holds
+// mu; it is let go of meanwhile, as TLS takes up to five seconds to close on a peer that
+// reads nothing, and whoever tells all viewers asks this one, too.
 func (c *conn) fail() {
 	c.broken = true
 	c.pending, c.half = nil, nil
+	c.mu.Unlock()
 	c.nc.Close()
 	c.cancel()
+	c.mu.Lock()
 }
 
 // relieve goes on with subscriptions that waited for the peer to read. mu is held.
