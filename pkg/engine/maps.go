@@ -425,11 +425,12 @@ func (e *Engine) loadMaps(ctx context.Context) error {
 	})
 }
 
-// endMember takes a device that ended off its maps. Who watches them was told when it left
-// the present. Caller holds enrolling.
+// endMember takes a device that ended off its maps, which it watches no more. Who else does
+// was told when it left the present. Caller holds enrolling.
 func (e *Engine) endMember(id track.DeviceID) {
 	for _, m := range e.maps.of(id) {
 		e.regroup(m, []track.DeviceID{id}, false)
+		e.hub.Recheck(m)
 	}
 }
 

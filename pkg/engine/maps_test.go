@@ -99,6 +99,34 @@ func TestMapsComeBackAsTheyWere(t *testing.T) {
 	}
 }
 
+// TestRevokedDeviceWatchesNoMapAnyMore holds that its watches are over when Revoke returns,
+// as with a token: its connection may live a little longer.
+func TestRevokedDeviceWatchesNoMapAnyMore(t *testing.T) {
+	w, ctx := newWorld(t), context.Background()
+	a := w.enroll("a", 0).Device.ID
+	if _, err := w.CreateMap(ctx, "harbour"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.JoinMap(ctx, "harbour", []string{"a"}); err != nil {
+		t.Fatal(err)
+	}
+	q, err := w.MapQuery(&Identity{Role: RoleDevice, Device: a, Name: "a"}, "harbour")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := w.Watch(q, hub.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	if err := w.Revoke(ctx, a); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Ended(); !errors.Is(err, track.ErrDenied) {
+		t.Errorf("got %v, want %v", err, track.ErrDenied)
+	}
+}
+
 func TestMapsRefuse(t *testing.T) {
 	w, ctx := newWorld(t), context.Background()
 	w.enroll("a", 0)
