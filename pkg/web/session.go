@@ -98,6 +98,7 @@ func (w *Web) open(c *conn, buffered net.Conn, key string, who engine.Identity, 
 	now := time.Now().UnixNano()
 	s.heard.Store(now)
 	s.pinged.Store(now)
+	s.taken = true // whatever there is to say waits for the answer to the handshake
 	if !w.sessions.add(s) {
 		_ = c.shut()
 		return
@@ -114,6 +115,9 @@ func (w *Web) open(c *conn, buffered net.Conn, key string, who engine.Identity, 
 	}
 	w.stats.opened.Add(1)
 	go s.run()
+	if !s.rest() {
+		s.visit(false)
+	}
 }
 
 const sendBuffer = 256 << 10

@@ -409,3 +409,52 @@ func TestWatchThatMayNotGoOnEnds(t *testing.T) {
 		t.Errorf("got %+v", m)
 	}
 }
+
+// beforeUpgrade is a listener whose connections call a hook before they write the answer
+// to a handshake.
+type beforeUpgrade struct {
+	net.Listener
+	hook func()
+}
+
+type beforeUpgradeConn struct {
+	net.Conn
+	hook func()
+}
+
+func (l *beforeUpgrade) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return &beforeUpgradeConn{c, l.hook}, err
+}
+
+func (c *beforeUpgradeConn) Write(b []byte) (int, error) {
+	if strings.HasPrefix(string(b), "HTTP/1.1 101") {
+		c.hook()
+	}
+	return c.Conn.Write(b)
+}
+
+// A server that stops, or a token that ends, while a handshake is being answered: what the
+// session has to say about it comes behind the answer.
+func TestNothingIsSaidBeforeTheHandshakeIsAnswered(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var h *house
+	h = newHouseOn(t, &beforeUpgrade{ln, func() {
+		for _, s := range h.web.sessions.list() {
+			s.end(goingAway)
+		}
+		for goroutinesOf("web.(*session).labour") > 0 { // whoever says it
+			runtime.Gosched()
+		}
+	}}, nil)
+	p := h.dialPeer(h.viewer, "", "")
+	if m := p.next(); m.Type != "goodbye" || m.Reason != goingAway.reason {
+		t.Errorf("got %+v", m)
+	}
+	if op, b, err := p.frame(); op != ws.OpClose || err != nil {
+		t.Errorf("got %v %q %v", op, b, err)
+	}
+}
