@@ -35,12 +35,13 @@ type fault func(to, n int, u update) []update
 
 // fake is a server that speaks just enough of both transports, and lies as it is told.
 type fake struct {
-	t     testing.TB
-	l     net.Listener
-	lie   fault
-	after int  // reports after which it is gone; 0: never
-	mute  bool // it never answers reports
-	bare  bool // its snapshots are empty
+	t      testing.TB
+	l      net.Listener
+	lie    fault
+	after  int            // reports after which it is gone; 0: never
+	mute   bool           // it never answers reports
+	bare   bool           // its snapshots are empty
+	ponged func(net.Conn) // called after each answer to a sign of life; nil: nothing
 
 	mu      sync.Mutex
 	viewers []*fakeViewer
@@ -142,6 +143,9 @@ func (f *fake) serveRPC(nc net.Conn, r *bufio.Reader) {
 			f.say(nc, rpc.Frame{Kind: rpc.KindWelcome, Body: welcomeBody()})
 		case in.Kind == rpc.KindPing:
 			f.say(nc, rpc.Frame{Kind: rpc.KindPong, ID: in.ID, Body: in.Body})
+			if f.ponged != nil {
+				f.ponged(nc)
+			}
 		case in.Kind == rpc.KindReq && in.Code == trk.WatchOpenID:
 			f.say(nc, rpc.Frame{Kind: rpc.KindRsp, ID: in.ID, Body: trk.AppendWatchAck(nil, &trk.WatchAckT{Watch: 1, Stream: 1, Epoch: "0"})})
 			f.join(&fakeViewer{nc: nc})

@@ -1,6 +1,9 @@
 package fan
 
 import (
+	"maps"
+	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,6 +49,36 @@ func TestSlowViewerThatEndsWrong(t *testing.T) {
 			t.Errorf("got %+v", res.Failure)
 		}
 	})
+}
+
+// A server may answer a sign of life before it makes the resync for who reads late.
+func TestSlowViewerIsWaitedFor(t *testing.T) {
+	const n, m = 10, 10
+	f := newFake(t, func(to, k int, u update) []update {
+		if to == 9 && k >= n {
+			return nil
+		}
+		return []update{u}
+	})
+	pongs := 0
+	f.ponged = func(nc net.Conn) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		v := f.viewers[9]
+		if v.nc != nc {
+			return
+		}
+		if pongs++; pongs == 2 {
+			skipped := uint64(n*m - n)
+			v.at += skipped
+			time.AfterFunc(20*time.Millisecond, func() { v.send("resync", slices.Collect(maps.Values(f.newest)), skipped) })
+		}
+	}
+	cfg := rounds(f, RPC, n, m, 20*time.Millisecond)
+	cfg.Slow, cfg.Dialers, cfg.Drain = Slow{0.1, time.Millisecond}, 1, 10*time.Second
+	if res := mustRun(t, cfg); res.Failure != nil {
+		t.Errorf("got %+v", res.Failure)
+	}
 }
 
 // A server that throws out who reads late has not accounted for anything.

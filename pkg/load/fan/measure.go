@@ -65,8 +65,24 @@ func (r *run) measure(ctx context.Context) *outcome {
 		// What a server still had to say, such as an update for the second time, comes
 		// before the answer. Whoever does not answer has ended, and is told of elsewhere.
 		_ = r.barrier(context.WithoutCancel(ctx), 2)
+		r.catchUp()
 	}
 	return o
+}
+
+// catchUp waits for the slow viewers: a server may answer a sign of life while it still
+// makes the resync that brings one of them to where the others are.
+func (r *run) catchUp() {
+	top := uint64(0)
+	for _, v := range r.viewers {
+		top = max(top, v.seen.Load())
+	}
+	deadline := r.now() + r.cfg.Drain
+	for _, v := range r.viewers {
+		for v.role == slow && v.seen.Load() < top && r.now() < deadline && v.here() {
+			r.pause(time.Millisecond)
+		}
+	}
 }
 
 // warmUp waits until the sends count. What came until then is in no figure, but for what

@@ -43,6 +43,7 @@ type viewer struct {
 	gone    chan struct{}
 	err     error // why it ended; read after gone
 	leaving atomic.Bool
+	seen    atomic.Uint64 // at, after the latest read, for those who wait for the viewer to catch up
 	took    time.Duration // to connect
 }
 
@@ -69,6 +70,7 @@ func (v *viewer) once(now time.Duration) (err error) {
 	v.now = now
 	if v.role != usual {
 		err = v.line.Take(v)
+		v.seen.Store(v.at)
 		if v.role == slow && err == nil && !v.run.draining.Load() {
 			v.run.pause(v.run.cfg.Slow.Pause)
 		}
@@ -83,6 +85,7 @@ func (v *viewer) once(now time.Duration) (err error) {
 	}
 	v.shard.mu.Unlock()
 	v.shard = nil
+	v.seen.Store(v.at)
 	return err
 }
 
@@ -252,6 +255,16 @@ func (v *viewer) odd(turn int, x *Fix) {
 			Receiver: v.name, Sender: v.run.senderName(turn), What: "strange", Want: "a place and a time of the plan",
 			Got: fmt.Sprintf("%.7f,%.7f at %s", float64(x.Lat)/1e7, float64(x.Lon)/1e7, time.UnixMilli(x.Time).UTC().Format(time.RFC3339Nano)),
 		})
+	}
+}
+
+// here tells whether the viewer is still connected.
+func (v *viewer) here() bool {
+	select {
+	case <-v.gone:
+		return false
+	default:
+		return true
 	}
 }
 
