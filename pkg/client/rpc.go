@@ -394,7 +394,7 @@ var codes = map[rpc.Status]struct {
 // hints are the next step after a failure, by its code.
 var hints = map[string]string{
 	"unauthenticated": "give the token of a user; the first start of a server writes one to admin.token in its data directory",
-	"denied":          "this takes a token with the role admin",
+	"denied":          "this takes a token with the role admin; a member's sees the maps that it was granted",
 	"unavailable":     "try again in a while",
 	"internal":        "the server's log has the details under this request id",
 }
