@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"io"
 	"net"
 	"testing"
 	"testing/synctest"
@@ -69,5 +70,54 @@ func TestDeadlineCountsFromTheRead(t *testing.T) {
 			}
 		}
 		s.nc.Close()
+	})
+}
+
+// A client whose process stood still for an hour finds its answers unread, and the server
+// alive; one whose server is gone learns it in twice the idle time.
+func TestClientThatStoodStillAsksFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(Config{Idle: time.Minute})
+		near, far := net.Pipe()
+		done := make(chan struct{})
+		go func() { defer close(done); h.ServeConn(context.Background(), far) }()
+		c, err := NewClient(context.Background(), near, ClientConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			c.mu.Lock()
+			c.heard = c.heard.Add(-time.Hour)
+			c.mu.Unlock()
+			time.Sleep(time.Minute)
+			if err := c.Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.Close()
+		<-done
+	})
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		went := make(chan struct{})
+		go func() { // welcomes, and reads, and says nothing more
+			defer close(went)
+			go io.Copy(io.Discard, far)
+			far.Write(AppendFrame(nil, Frame{Kind: KindWelcome, Body: appendWelcome(nil, &Welcome{
+				Proto: 1, MaxFrame: minFrame, MaxInflight: 1, Idle: time.Minute,
+			})}))
+		}()
+		began := time.Now()
+		c, err := NewClient(context.Background(), near, ClientConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-c.done
+		if took := time.Since(began); took < 2*time.Minute || took > 3*time.Minute {
+			t.Errorf("%v after %v", c.Err(), took)
+		}
+		c.Close()
+		far.Close()
+		<-went
 	})
 }

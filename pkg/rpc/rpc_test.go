@@ -518,7 +518,7 @@ func TestOverTLS(t *testing.T) {
 	checkNoGoroutines(t)
 	lent := httptest.NewTLSServer(nil) // for its certificate
 	defer lent.Close()
-	h := newHouse(Config{Idle: 50 * time.Millisecond})
+	h := newHouse(Config{Idle: 400 * time.Millisecond}) // on a busy machine a ping may take a while
 	near, far := tcpPair(t)
 	h.serve(t, tls.Server(far, lent.TLS))
 	roots := x509.NewCertPool()
@@ -535,7 +535,7 @@ func TestOverTLS(t *testing.T) {
 			t.Fatalf("%d bytes, %v", len(got), err)
 		}
 		now := h.Stats().Reads
-		eventually(t, "pings go by", func() bool { return h.Stats().Reads > now+2 })
+		eventually(t, "pings go by", func() bool { return h.Stats().Reads > now+1 })
 	}
 	if h.Stats().Reads == reads || c.Err() != nil {
 		t.Error(c.Err())
