@@ -428,20 +428,23 @@ func (e *Engine) loadMaps(ctx context.Context) error {
 // endMember takes a device that ended off its maps, which it watches no more. Who else does
 // was told when it left the present. Caller holds enrolling.
 func (e *Engine) endMember(id track.DeviceID) {
-	for _, m := range e.maps.of(id) {
+	ms := e.maps.of(id)
+	for _, m := range ms {
 		e.regroup(m, []track.DeviceID{id}, false)
-		e.hub.Recheck(m)
 	}
+	e.hub.Recheck(slices.Clone(ms)...)
 }
 
 // endViewer takes a token that ended off its maps. Caller holds enrolling.
 func (e *Engine) endViewer(token uint64) {
+	var ms []track.MapID
 	for _, c := range e.maps.list() {
 		if slices.Contains(c.viewers, token) {
 			e.maps.ungrant(c.id, token)
-			e.hub.Recheck(c.id)
+			ms = append(ms, c.id)
 		}
 	}
+	e.hub.Recheck(ms...)
 }
 
 // freshMapID draws an id that is none yet.

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"tracker/pkg/track"
@@ -88,12 +89,17 @@ func (s *stream) sees(f *track.Fix) bool {
 	return true
 }
 
-// Recheck asks Query.May of everybody who watches a map, and ends the viewers that may
-// not any more: their Next returns what it said. Whoever begins to watch at the same time
-// is asked after it was counted, so that nobody slips through.
-func (h *Hub) Recheck(m track.MapID) {
+// Recheck asks Query.May of everybody who watches one of these maps, and ends the viewers
+// that may not any more: their Next returns what it said. Whoever begins to watch at the
+// same time is asked after it was counted, so that nobody slips through. It looks at every
+// viewer once, however many maps there are.
+func (h *Hub) Recheck(ms ...track.MapID) {
+	if len(ms) == 0 {
+		return
+	}
+	slices.Sort(ms)
 	for _, v := range h.everybody() {
-		if v.recheck(m) {
+		if v.recheck(ms) {
 			v.rouse()
 		}
 	}
@@ -109,10 +115,11 @@ func (h *Hub) everybody() []*Viewer {
 	return vs
 }
 
-func (v *Viewer) recheck(m track.MapID) (ended bool) {
+// recheck is Recheck for one viewer; ms are ascending.
+func (v *Viewer) recheck(ms []track.MapID) (ended bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.s.query.Map != m || v.Ended() != nil {
+	if _, among := slices.BinarySearch(ms, v.s.query.Map); !among || v.Ended() != nil {
 		return false
 	}
 	return v.ask() != nil
