@@ -463,7 +463,7 @@ func (p *plainReport) digits() bool {
 // waits while the client leaves much unread.
 func (s *session) answer(frame func(dst []byte) []byte) {
 	s.mu.Lock()
-	for (len(s.asks) > 0 || s.said != nil && len(s.said.b) > maxSaid) && !s.ended() {
+	for (len(s.asks) > 0 || s.doing || s.said != nil && len(s.said.b) > maxSaid) && !s.ended() {
 		s.room.Wait()
 	}
 	s.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"tracker/pkg/engine"
 	"tracker/pkg/geo"
+	"tracker/pkg/hub"
 	"tracker/pkg/track"
 )
 
@@ -272,4 +274,32 @@ func FuzzReport(f *testing.F) {
 			}
 		}
 	})
+}
+
+// An answer does not overtake what was asked before and is still being carried out, by
+// whoever has the pen.
+func TestAnswerWaitsForWhatIsBeingCarriedOut(t *testing.T) {
+	h := newHouse(t, nil)
+	p := h.dialPeer(h.admin, "", "")
+	s := h.web.sessions.list()[0]
+	begun, release := make(chan struct{}), make(chan struct{})
+	q := hub.All()
+	q.May = sync.OnceValue(func() error { close(begun); <-release; return nil })
+	var asked sync.WaitGroup
+	asked.Go(func() { s.ask(ask{op: "watch", id: 1, query: q}) })
+	<-begun
+	waiting := goroutinesOf("sync.(*Cond).Wait")
+	asked.Go(func() { s.answer(func(b []byte) []byte { return appendReported(b, 2, 1, 1, 0) }) })
+	eventually(t, "it has said so, or waits", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.said != nil || goroutinesOf("sync.(*Cond).Wait") > waiting
+	})
+	close(release)
+	asked.Wait()
+	for _, want := range []string{"watching", "reported"} {
+		if m := p.until(func(m msg) bool { return m.Type != "snapshot" }); m.Type != want {
+			t.Errorf("got %+v, want it %s", m, want)
+		}
+	}
 }

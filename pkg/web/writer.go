@@ -42,8 +42,9 @@ type writer struct {
 	again bool       // something has come up since that somebody looked
 	left  bool       // the last words are said
 	asks  []ask      // to be carried out
+	doing bool       // some that were among them are
 	said  *words     // to be written
-	room  sync.Cond  // for whoever waits until asks and said are taken, or it has left
+	room  sync.Cond  // for whoever waits until asks are done and said is taken, or it has left
 
 	// The pen's own.
 	watches []*watch
@@ -246,16 +247,18 @@ func (s *session) hasAsks() bool {
 func (s *session) carryOut() {
 	for {
 		s.mu.Lock()
-		asks := s.asks
-		s.asks = nil
+		asks, done := s.asks, s.doing
+		s.asks, s.doing = nil, len(asks) > 0
 		s.mu.Unlock()
+		if done {
+			s.room.Broadcast()
+		}
 		if len(asks) == 0 {
 			return
 		}
 		for i := range asks {
 			s.do(&asks[i])
 		}
-		s.room.Broadcast()
 	}
 }
 
