@@ -143,6 +143,15 @@ func (p Plan) Opening() Plan {
 	return Constant(p.steps[0].from)
 }
 
+// After is the plan with a warm-up before it, at its first rate. Bursts go on as they are.
+func (p Plan) After(warmup time.Duration) Plan {
+	if warmup <= 0 || p.Bursty() || p.Steady() {
+		return p
+	}
+	first := p.steps[0].from
+	return Plan{steps: append([]step{{first, first, warmup.Seconds()}}, p.steps...)}
+}
+
 // Steady tells whether the plan is one rate from beginning to end, or one burst again
 // and again.
 func (p Plan) Steady() bool {

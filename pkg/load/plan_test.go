@@ -219,3 +219,24 @@ func TestPhasesAreSeededAndSpread(t *testing.T) {
 		}
 	}
 }
+
+// A warm-up must not eat the beginning of a plan that changes its rate.
+func TestAWarmupComesBeforeThePlan(t *testing.T) {
+	for _, text := range []string{"100", "10:100:5s", "10@2s,50@2s"} {
+		plan, err := ParsePlan(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const warmup = 2 * time.Second
+		warmed := plan.After(warmup)
+		skip := int64(20) // at the first rate
+		if text == "100" {
+			skip = 200
+		}
+		for k := range int64(50) {
+			if got, want := warmed.When(skip+k)-warmup, plan.When(k); (got - want).Abs() > time.Microsecond {
+				t.Errorf("%s: send %d is due at %v, want %v", text, k, got, want)
+			}
+		}
+	}
+}

@@ -49,6 +49,11 @@ func Rounds(n, m int, s time.Duration, phase Phase, pacing Pacing, seed uint64) 
 	return p.lay()
 }
 
+// Warmed is AtRate behind a warm-up at the first rate.
+func Warmed(n int, rate load.Plan, warmup, lasts time.Duration, seed uint64) *Plan {
+	return AtRate(n, rate.After(warmup), warmup+lasts, seed)
+}
+
 // AtRate is the plan of n senders that send by turns, at a rate of all together.
 func AtRate(n int, rate load.Plan, lasts time.Duration, seed uint64) *Plan {
 	pacer := load.Pacer{Plan: rate, End: lasts}
@@ -107,6 +112,11 @@ func (p *Plan) SHA256() string {
 		binary.LittleEndian.PutUint32(b[16:], uint32(at.Lat))
 		binary.LittleEndian.PutUint32(b[20:], uint32(at.Lon))
 		h.Write(b[:])
+	}
+	const looks = 64 // along the plan, for rates that change
+	for i := range int64(looks) {
+		binary.LittleEndian.PutUint64(b[:], uint64(p.When(p.Sends*i/looks)))
+		h.Write(b[:8])
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -226,6 +226,23 @@ func TestPlansAreTheSameForTheSameSeed(t *testing.T) {
 	}
 }
 
+func TestPlansOfOtherRatesAreOthers(t *testing.T) {
+	hash := func(rate string) string {
+		plan, err := load.ParsePlan(rate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := AtRate(1, plan, 20*time.Second, 1)
+		if p.Sends != 3000 {
+			t.Fatalf("%s: %d sends", rate, p.Sends)
+		}
+		return p.SHA256()
+	}
+	if hash("150") == hash("100@10s,200@10s") {
+		t.Error("as many sends at other moments have the same hash")
+	}
+}
+
 // TestNothingIsAllocatedForAnUpdate holds the paths of a send and of a frame.
 func TestNothingIsAllocatedForAnUpdate(t *testing.T) {
 	const senders = 50
