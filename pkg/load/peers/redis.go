@@ -52,7 +52,7 @@ func StartRedis(ctx context.Context, seats load.Seats) (*Redis, error) {
 }
 
 func (r *Redis) start(ctx context.Context) (err error) {
-	if r.port, err = freePort(ctx); err != nil {
+	if r.port, err = FreePort(ctx); err != nil {
 		return err
 	}
 	ready, cancel := context.WithTimeout(ctx, patience)
@@ -66,9 +66,9 @@ func (r *Redis) start(ctx context.Context) (err error) {
 	return r.set(ctx)
 }
 
-// freePort finds a port that nobody listens on. Somebody may take it before Redis does;
-// then Redis does not start, and says so.
-func freePort(ctx context.Context) (string, error) {
+// FreePort finds a port that nobody listens on. Somebody may take it before the server
+// does that is to have it; then that does not start, and says so.
+func FreePort(ctx context.Context) (string, error) {
 	var cfg net.ListenConfig
 	l, err := cfg.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {

@@ -438,7 +438,7 @@ func (b *bench) manyConns(ctx context.Context, s *step) (err error) {
 
 // settle makes the medians of what was measured, and holds them against the bar.
 func (r *Row) settle() {
-	r.Median, r.ServerNS, r.Ratio = median(r.Values), median(r.server), median(r.Ratios)
+	r.Median, r.ServerNS, r.Ratio = Median(r.Values), Median(r.server), Median(r.Ratios)
 	if len(r.Values) > 0 {
 		lo, hi := slices.Min(r.Values), slices.Max(r.Values)
 		r.Min, r.Max = &lo, &hi
@@ -456,7 +456,8 @@ func (r *Row) settle() {
 	}
 }
 
-func median(list []float64) *float64 {
+// Median is nil without values.
+func Median(list []float64) *float64 {
 	if len(list) == 0 {
 		return nil
 	}

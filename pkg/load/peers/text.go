@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+
+	"tracker/pkg/load"
 )
 
 // Print tells the table to people: the machine first, then the rows.
@@ -48,16 +50,8 @@ func (t *Table) note(w io.Writer, text string, rounds func(*Row) int) {
 }
 
 func (t *Table) printHead(w io.Writer) {
-	e := &t.Env
 	fmt.Fprintf(w, "trackbench %s  rpc table  %s\n", t.Tool.Version, t.Started.UTC().Format("2006-01-02 15:04 UTC"))
-	facts := []string{e.CPU, fmt.Sprintf("%d cores", e.Cores), e.OS, e.Kernel, e.Virt, t.Tool.Go}
-	if e.StealPct != nil {
-		facts = append(facts, fmt.Sprintf("%.1f %% stolen", *e.StealPct))
-	}
-	if e.PSI != nil {
-		facts = append(facts, fmt.Sprintf("CPU pressure %.0f %%", *e.PSI))
-	}
-	fmt.Fprintf(w, "machine  %s\n", strings.Join(told(facts), ", "))
+	fmt.Fprintf(w, "machine  %s\n", MachineOf(&t.Env, t.Tool))
 	fmt.Fprintf(w, "how      %s; loopback; closed loop; one connection unless said\n", t.Seats)
 	partial := ""
 	if t.Partial {
@@ -71,8 +65,20 @@ func (t *Table) printHead(w io.Writer) {
 	fmt.Fprintf(w, "peers    grpc-go %s, one connection; %s\n\n", t.Peers["grpc-go"], redis)
 }
 
-// told leaves out what a system does not tell.
-func told(facts []string) (list []string) {
+// MachineOf is what is known of the machine, in one line.
+func MachineOf(e *load.Env, tool load.Tool) string {
+	facts := []string{e.CPU, fmt.Sprintf("%d cores", e.Cores), e.OS, e.Kernel, e.Virt, tool.Go}
+	if e.StealPct != nil {
+		facts = append(facts, fmt.Sprintf("%.1f %% stolen", *e.StealPct))
+	}
+	if e.PSI != nil {
+		facts = append(facts, fmt.Sprintf("CPU pressure %.0f %%", *e.PSI))
+	}
+	return strings.Join(Told(facts), ", ")
+}
+
+// Told leaves out what a system does not tell.
+func Told(facts []string) (list []string) {
 	for _, f := range facts {
 		if f != "" {
 			list = append(list, f)

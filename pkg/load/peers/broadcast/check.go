@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"tracker/pkg/load"
+	"tracker/pkg/load/peers"
 	"tracker/pkg/load/peers/codec"
 )
 
@@ -547,7 +548,7 @@ func rateText(rates []float64) string {
 	if len(rates) == 0 {
 		return "-"
 	}
-	return fmt.Sprintf("%.2f M/s", *median(slices.Clone(rates))/1e6)
+	return fmt.Sprintf("%.2f M/s", *peers.Median(slices.Clone(rates))/1e6)
 }
 
 func interval(r *Ratio) string {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tracker/pkg/load"
+	"tracker/pkg/load/peers"
 	"tracker/pkg/load/peers/codec"
 )
 
@@ -58,7 +59,7 @@ func launch(ctx context.Context, seats load.Seats, name string, args func(dir, p
 		return nil, err
 	}
 	s := &server{dir: dir}
-	port, err := freePort(ctx)
+	port, err := peers.FreePort(ctx)
 	var line []string
 	if err == nil {
 		s.addr = net.JoinHostPort("127.0.0.1", port)
@@ -74,18 +75,6 @@ func launch(ctx context.Context, seats load.Seats, name string, args func(dir, p
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
-}
-
-// freePort finds a port that nobody listens on. Somebody may take it before the server
-// does; then that does not start, and says so.
-func freePort(ctx context.Context) (string, error) {
-	var cfg net.ListenConfig
-	l, err := cfg.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, errors.Join(err, l.Close())
 }
 
 // said is the first line that a program prints when it is asked for its version. Some of

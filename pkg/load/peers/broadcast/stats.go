@@ -2,7 +2,6 @@ package broadcast
 
 import (
 	"math"
-	"slices"
 )
 
 // Ratio is how many times one figure is another, over rounds: the geometric mean, and
@@ -49,12 +48,3 @@ var t95 = [...]float64{
 
 // student95 is a little too great between 31 degrees and infinitely many, never too small.
 func student95(freedom int) float64 { return t95[min(freedom, len(t95))-1] }
-
-func median(list []float64) *float64 {
-	if len(list) == 0 {
-		return nil
-	}
-	s := slices.Sorted(slices.Values(list))
-	v := (s[(len(s)-1)/2] + s[len(s)/2]) / 2
-	return &v
-}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tracker/pkg/load"
+	"tracker/pkg/load/peers"
 	"tracker/pkg/track"
 )
 
@@ -446,8 +447,8 @@ func (r *Row) add(c *cell) {
 // settle makes the medians and ratios, and holds them against the bars.
 func (b *bench) settle() {
 	for _, r := range b.table.Rows {
-		r.Rate, r.PerCore = median(r.Rates), median(r.PerCores)
-		r.ServerCPU, r.ClientCPU, r.RSS, r.Bytes, r.Reads = median(r.server), median(r.client), median(r.rss), median(r.bytes), median(r.reads)
+		r.Rate, r.PerCore = peers.Median(r.Rates), peers.Median(r.PerCores)
+		r.ServerCPU, r.ClientCPU, r.RSS, r.Bytes, r.Reads = peers.Median(r.server), peers.Median(r.client), peers.Median(r.rss), peers.Median(r.bytes), peers.Median(r.reads)
 		r.Latency = r.latency.Summary()
 		if r.Ratio != nil {
 			r.Ratio = newRatio(r.Ratio.Values)

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"tracker/pkg/load/peers"
 )
 
 // Print tells the table to people: the machine and the servers first.
@@ -87,16 +89,8 @@ func brief(d time.Duration) string {
 }
 
 func (t *Table) printHead(w io.Writer) {
-	e := &t.Env
 	fmt.Fprintf(w, "trackbench %s  peers  %s\n", t.Tool.Version, t.Started.UTC().Format("2006-01-02 15:04 UTC"))
-	facts := []string{e.CPU, fmt.Sprintf("%d cores", e.Cores), e.OS, e.Kernel, e.Virt, t.Tool.Go}
-	if e.StealPct != nil {
-		facts = append(facts, fmt.Sprintf("%.1f %% stolen", *e.StealPct))
-	}
-	if e.PSI != nil {
-		facts = append(facts, fmt.Sprintf("CPU pressure %.0f %%", *e.PSI))
-	}
-	fmt.Fprintf(w, "machine  %s\n", strings.Join(told(facts), ", "))
+	fmt.Fprintf(w, "machine  %s\n", peers.MachineOf(&t.Env, t.Tool))
 	fmt.Fprintf(w, "how      %s; loopback, plain TCP; messages of %d bytes, %d bursts under way at most\n", t.Seats, t.Payload, t.Window)
 	partial := ""
 	if t.Partial {
@@ -108,18 +102,8 @@ func (t *Table) printHead(w io.Writer) {
 			fmt.Fprintf(w, "%-15s  skipped: %s\n", f.Name, f.Absent)
 			continue
 		}
-		fmt.Fprintf(w, "%-15s  %s\n", f.Name, strings.Join(told([]string{f.Version, strings.Join(f.Settings, ", "), f.Promise}), "; "))
+		fmt.Fprintf(w, "%-15s  %s\n", f.Name, strings.Join(peers.Told([]string{f.Version, strings.Join(f.Settings, ", "), f.Promise}), "; "))
 	}
-}
-
-// told leaves out what a system does not tell.
-func told(facts []string) (list []string) {
-	for _, f := range facts {
-		if f != "" {
-			list = append(list, f)
-		}
-	}
-	return list
 }
 
 // busyIdle is how much of a processor a server may use that is not measured.
