@@ -20,7 +20,6 @@ import (
 	"tracker/pkg/load/fan"
 	"tracker/pkg/load/null"
 	"tracker/pkg/load/rpcload"
-	"tracker/pkg/seal"
 )
 
 // fanFlags are what both measurements of fan-out are told.
@@ -335,7 +334,7 @@ func (b *bench) fanout(ctx context.Context, f *fanoutFlags) error {
 	defer remove()
 	return b.measure(ctx, &f.runFlags, func(ctx context.Context, plan load.Plan, length time.Duration) (*load.Result, error) {
 		cfg := fan.Config{
-			Scenario: "fanout", Plan: fan.AtRate(f.publishers, plan, f.warm.Length+length, f.seed), Devices: devicesOf(members),
+			Scenario: "fanout", Plan: fan.Warmed(f.publishers, plan, f.warm.Length, length, f.seed), Devices: devicesOf(members),
 			N: f.viewers, Area: area, Warmup: f.warm.Length,
 		}
 		err := f.configure(&cfg, conn, show)
@@ -356,7 +355,7 @@ func (b *bench) fanout(ctx context.Context, f *fanoutFlags) error {
 // once makes one run, with a fleet of its own where datagrams are sent.
 func (f *fanoutFlags) once(ctx context.Context, cfg fan.Config, conn *client.Conn, members []load.Member) (*load.Result, error) {
 	if f.publish == "udp" {
-		fleet, err := f.datagrams(members)
+		fleet, err := newFleet(&f.targetFlags, 1, members)
 		if err != nil {
 			return nil, err
 		}
@@ -375,21 +374,4 @@ func (f *fanoutFlags) once(ctx context.Context, cfg fan.Config, conn *client.Con
 	}
 	res.Target.UDP = f.udp
 	return res, nil
-}
-
-func (f *fanoutFlags) datagrams(members []load.Member) (*client.Fleet, error) {
-	fleet := client.NewFleet(client.FleetConfig{Addr: f.udp, Sockets: 1, Unlimited: true})
-	for i := range members {
-		e, err := seal.ParseEnrolment(members[i].Enrolment)
-		if err != nil {
-			return nil, err
-		}
-		if f.udp == "" && !loopback(e.Host) && !f.mine {
-			return nil, refuse(e.Host)
-		}
-		if _, err := fleet.Add(e); err != nil {
-			return nil, err
-		}
-	}
-	return fleet, nil
 }

@@ -140,7 +140,7 @@ func (b *bench) ingest(ctx context.Context, f *ingestFlags) error {
 
 // once runs the measurement with a fleet of its own and says what of it is a failure.
 func (f *ingestFlags) once(ctx context.Context, cfg load.IngestConfig, maxLoss float64) (*load.Result, error) {
-	fleet, err := newFleet(f, cfg.Members)
+	fleet, err := newFleet(&f.targetFlags, f.conns, cfg.Members)
 	if err != nil {
 		return nil, err
 	}
@@ -218,8 +218,9 @@ func (f *ingestFlags) statePath(server string) (string, error) {
 	return filepath.Join(dir, "tracker", "bench", strings.NewReplacer(":", "_", "/", "_", "[", "", "]", "").Replace(server)+".json"), nil
 }
 
-func newFleet(f *ingestFlags, members []load.Member) (*client.Fleet, error) {
-	fleet := client.NewFleet(client.FleetConfig{Addr: f.udp, Sockets: f.conns, Unlimited: true})
+// newFleet makes what sends the datagrams of the members. Enrolments name a host, too.
+func newFleet(f *targetFlags, sockets int, members []load.Member) (*client.Fleet, error) {
+	fleet := client.NewFleet(client.FleetConfig{Addr: f.udp, Sockets: sockets, Unlimited: true})
 	for i := range members {
 		e, err := seal.ParseEnrolment(members[i].Enrolment)
 		if err != nil {
