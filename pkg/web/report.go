@@ -147,8 +147,13 @@ func (s *session) hearOdd(b []byte, now time.Time) {
 	s.file(rep, reading, err, now)
 }
 
-// file files what a report says and answers.
+// file files what a report says and answers. The connection of a token that ended lives on
+// until the sweeper comes by: it changes nothing any more.
 func (s *session) file(rep report, reading *engine.Reading, err error, now time.Time) {
+	if !s.w.engine.TokenAlive(s.who.Token) {
+		s.end(tokenEnded)
+		return
+	}
 	var id track.DeviceID
 	late, n := 0, len(reading.Fixes)
 	if err == nil {

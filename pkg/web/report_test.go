@@ -303,3 +303,25 @@ func TestAnswerWaitsForWhatIsBeingCarriedOut(t *testing.T) {
 		}
 	}
 }
+
+// Who bears a token that was revoked reports nothing more, not even in the moment in which
+// the connection lives on.
+func TestRevokedTokenReportsNothing(t *testing.T) {
+	h := newHouse(t, nil)
+	h.enroll("van")
+	tok, secret, err := h.engine.CreateToken(t.Context(), "thief", engine.RoleAdmin, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := h.dialPeer(secret, "", "")
+	if err := h.engine.RevokeToken(t.Context(), tok.ID); err != nil {
+		t.Fatal(err)
+	}
+	p.send(fmt.Sprintf(`{"op":"report","id":1,"device":"van","fixes":[{"time":%d,"lat":1,"lon":1}]}`, time.Now().UnixMilli()))
+	if m := p.next(); m.Type != "goodbye" || m.Reason != tokenEnded.reason {
+		t.Errorf("got %+v", m)
+	}
+	if n := h.web.stats.fixesReported.Load(); n != 0 {
+		t.Errorf("%d fixes were taken", n)
+	}
+}
