@@ -2,6 +2,8 @@ package broadcast
 
 import (
 	"math"
+
+	"tracker/pkg/load"
 )
 
 // Ratio is how many times one figure is another, over rounds: the geometric mean, and
@@ -33,18 +35,8 @@ func newRatio(values []float64) *Ratio {
 		d := math.Log(v) - mean
 		square += d * d
 	}
-	half := student95(len(values)-1) * math.Sqrt(square/(n-1)/n)
+	half := load.StudentT(0.975, n-1) * math.Sqrt(square/(n-1)/n)
 	low, high := math.Exp(mean-half), math.Exp(mean+half)
 	r.Low, r.High = &low, &high
 	return r
 }
-
-// t95 is the 97.5th percentile of Student's t for 1, 2, ... degrees of freedom.
-var t95 = [...]float64{
-	12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-	2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-	2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-}
-
-// student95 is a little too great between 31 degrees and infinitely many, never too small.
-func student95(freedom int) float64 { return t95[min(freedom, len(t95))-1] }
