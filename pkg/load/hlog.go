@@ -33,6 +33,9 @@ func (r *Result) WriteHLog(w io.Writer) error {
 	start := r.Started.UTC()
 	stamp := fmt.Sprintf("%d.%03d (seconds since epoch)", start.Unix(), start.Nanosecond()/1e6)
 	fmt.Fprintf(out, "#[trackbench %s %s seed=%d]\n", oneLine(r.Tool.Version), oneLine(r.Scenario.Name), r.Scenario.Seed)
+	if r.Partial || r.Failure != nil {
+		fmt.Fprintf(out, "#[%s]\n", r.State())
+	}
 	fmt.Fprint(out, "#[Histogram log format version 1.3]\n")
 	fmt.Fprintf(out, "#[StartTime: %s, %s]\n", stamp, start.Format("Mon Jan 02 15:04:05 MST 2006"))
 	fmt.Fprintf(out, "#[BaseTime: %s]\n", stamp)

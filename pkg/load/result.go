@@ -104,6 +104,19 @@ func (r *Result) Fail(kind, hint, format string, args ...any) {
 	}
 }
 
+// State is the validity in words, and what else keeps the result from being quoted: files
+// that hold nothing but figures say it in a comment.
+func (r *Result) State() string {
+	s := string(r.Verdict.Validity)
+	if r.Partial {
+		s += " PARTIAL"
+	}
+	if r.Failure != nil {
+		s += " FAILED"
+	}
+	return s
+}
+
 // Counts add up: Planned = Sent + Unsent, and Sent = Accepted + Lost, where Lost is
 // split by who dropped it as far as anybody knows.
 type Counts struct {

@@ -92,6 +92,15 @@ func (p *prom) run(r *load.Result) error {
 		}
 		gauge("validity", "Whether the result may be quoted: 1 for the state that holds.", label("state", string(state)), is)
 	}
+	flag := func(name, help string, is bool) {
+		x := 0.0
+		if is {
+			x = 1
+		}
+		gauge(name, help, "", x)
+	}
+	flag("partial", "1 if the run was interrupted: the figures are of a part of it.", r.Partial)
+	flag("failed", "1 if the server was wrong or gone.", r.Failure != nil)
 	gauge("start_time_seconds", "When the run began.", "", float64(r.Started.UnixMilli())/1e3)
 	gauge("duration_seconds", "How long the run took.", "", float64(r.DurationNS)/1e9)
 	for _, k := range sorted(r.Rates) {

@@ -72,7 +72,7 @@ func Bench(w io.Writer, files []*File, _ Context) error {
 			b.WriteString(c)
 			config = c
 		}
-		fmt.Fprintf(&b, "# %s %s\n", oneLine(f.Result.ID), f.Result.Verdict.Validity)
+		fmt.Fprintf(&b, "# %s %s\n", oneLine(f.Result.ID), f.Result.State())
 		fmt.Fprintf(&b, "%s\t%d", benchName(f.Result), max(1, f.Result.Counts.Sent))
 		for j := range all {
 			if x, ok := all[j].value(v); ok && all[j].better != neither {

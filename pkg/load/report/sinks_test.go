@@ -239,3 +239,28 @@ func TestMarkdown(t *testing.T) {
 		}
 	}
 }
+
+// Figures of a part of a run, or of a server that failed, must not pass for whole ones.
+func TestFilesOfFiguresSayWhatTheyAreOf(t *testing.T) {
+	r := synth(1, 5, 1)
+	r.Partial = true
+	r.Fail(load.TargetGone, "", "it died")
+	for kind, want := range map[string][]string{
+		"bench": {"VALID PARTIAL FAILED\n"},
+		"prom":  {"trackbench_partial{", "} 1\n", "trackbench_failed{"},
+		"md":    {"PARTIAL", "it died"},
+		"junit": {"interrupted", "it died"},
+		"html":  {"PARTIAL", "it died"},
+	} {
+		got := written(t, kind, r)
+		for _, w := range want {
+			if !strings.Contains(got, w) {
+				t.Errorf("%s does not say %q", kind, w)
+			}
+		}
+	}
+	var log strings.Builder
+	if err := r.WriteHLog(&log); err != nil || !strings.Contains(log.String(), "#[VALID PARTIAL FAILED]\n") {
+		t.Errorf("%v: %.300s", err, &log)
+	}
+}
