@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"tracker/pkg/load/fan"
 	"tracker/pkg/track"
 )
 
@@ -16,19 +17,9 @@ const (
 	opPong  = 10
 )
 
-// appendMasked appends a whole frame as clients send it. The mask is zero, which is a
-// mask: it protects proxies from scripts, and there is neither here.
+// appendMasked appends a whole frame as clients send it.
 func appendMasked(dst []byte, op byte, payload []byte) []byte {
-	dst = append(dst, 0x80|op)
-	switch n := len(payload); {
-	case n < 126:
-		dst = append(dst, 0x80|byte(n))
-	case n < 1<<16:
-		dst = binary.BigEndian.AppendUint16(append(dst, 0x80|126), uint16(n))
-	default:
-		dst = binary.BigEndian.AppendUint64(append(dst, 0x80|127), uint64(n))
-	}
-	return append(append(dst, 0, 0, 0, 0), payload...)
+	return append(fan.MaskedHead(dst, op, len(payload)), payload...)
 }
 
 // goodbye is a close frame of a client that is done.
@@ -43,35 +34,17 @@ type frame struct {
 
 // cutFrame takes the first frame of b; n is 0 if it is not whole.
 func cutFrame(b []byte) (f frame, n int, err error) {
-	if len(b) < 2 {
-		return f, 0, nil
-	}
-	f.op, f.fin = b[0]&15, b[0]&0x80 != 0
-	if b[0]&0x70 != 0 || b[1]&0x80 != 0 {
-		return f, 0, fmt.Errorf("a WebSocket frame that is masked or extended: %w", errProtocol)
-	}
-	length, head := uint64(b[1]), 2
-	switch length {
-	case 126:
-		if len(b) < 4 {
-			return f, 0, nil
-		}
-		length, head = uint64(binary.BigEndian.Uint16(b[2:])), 4
-	case 127:
-		if len(b) < 10 {
-			return f, 0, nil
-		}
-		length, head = binary.BigEndian.Uint64(b[2:]), 10
-	}
-	if length > mostWaiting {
+	head, length, err := fan.ReadHead(b)
+	switch {
+	case err != nil || head == 0:
+		return f, 0, err
+	case length > mostWaiting:
 		return f, 0, fmt.Errorf("a WebSocket frame of %d bytes: %w", length, errProtocol)
-	}
-	if uint64(len(b)-head) < length {
+	case uint64(len(b)-head) < length:
 		return f, 0, nil
 	}
 	n = head + int(length)
-	f.payload = b[head:n]
-	return f, n, nil
+	return frame{op: b[0] & 15, fin: b[0]&0x80 != 0, payload: b[head:n]}, n, nil
 }
 
 // The beginnings of what a server says. Inside of strings quotes are escaped, so that

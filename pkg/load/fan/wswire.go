@@ -32,10 +32,11 @@ type wsWire struct {
 // textMessage appends a client's text message. Clients have to mask what they send; the
 // mask of an instrument, which hides nothing, is zero and changes no byte.
 func textMessage(dst []byte, payload string) []byte {
-	return append(wsHead(dst, opText, len(payload)), payload...)
+	return append(MaskedHead(dst, opText, len(payload)), payload...)
 }
 
-func wsHead(dst []byte, op byte, n int) []byte {
+// MaskedHead appends the header of a whole frame with n bytes, as clients send it.
+func MaskedHead(dst []byte, op byte, n int) []byte {
 	dst = append(dst, 0x80|op)
 	switch {
 	case n < 126:
@@ -61,12 +62,12 @@ func (p *wsWire) unwatch(dst []byte) []byte {
 }
 
 func (p *wsWire) ping(dst []byte, n uint32) []byte {
-	return binary.BigEndian.AppendUint32(wsHead(dst, opPing, 4), n)
+	return binary.BigEndian.AppendUint32(MaskedHead(dst, opPing, 4), n)
 }
 
-// wsHeader reads the header of a frame: how long it and the payload are, 0 if it is not
+// ReadHead reads the header of a frame: how long it and the payload are, 0 if it is not
 // all there.
-func wsHeader(b []byte) (head int, n uint64, err error) {
+func ReadHead(b []byte) (head int, n uint64, err error) {
 	if len(b) < 2 {
 		return 0, 0, nil
 	}
@@ -95,7 +96,7 @@ func wsHeader(b []byte) (head int, n uint64, err error) {
 // take cuts b into frames.
 func (p *wsWire) take(l *Line, b []byte, s Sink) (used, want int, err error) {
 	for {
-		head, n, err := wsHeader(b[used:])
+		head, n, err := ReadHead(b[used:])
 		if err != nil || head == 0 {
 			return used, 0, err
 		}
@@ -122,7 +123,7 @@ func (p *wsWire) frame(l *Line, first byte, payload []byte, s Sink) error {
 	case op >= opClose && first&last == 0:
 		return protocol("a control frame in pieces")
 	case op == opPing:
-		p.pong = append(wsHead(p.pong[:0], opPong, len(payload)), payload...)
+		p.pong = append(MaskedHead(p.pong[:0], opPong, len(payload)), payload...)
 		return l.say(p.pong)
 	case op == opPong:
 		if len(payload) == 4 {
