@@ -54,6 +54,21 @@ func TestATargetThatIsNoTrackerdIsRefused(t *testing.T) {
 	}
 }
 
+// Who takes connections and never says a word is told so, and soon: the handshake of each
+// connection would wait for half a minute.
+func TestATargetThatSaysNothing(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // the system takes connections; nobody accepts them
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	var stderr bytes.Buffer
+	code, _ := try(t, t.Context(), &stderr, "fanout", "--server", l.Addr().String(), "--duration", "100ms", "--token", "x")
+	if code != exitUnreachable || !strings.Contains(stderr.String(), "says nothing") {
+		t.Errorf("code %d: %s", code, &stderr)
+	}
+}
+
 // chatter answers each connection with the same words, and hangs up.
 func chatter(t *testing.T, words string) string {
 	t.Helper()

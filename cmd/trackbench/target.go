@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -78,7 +79,7 @@ func (t *targetFlags) connect(ctx context.Context) (*client.Conn, error) {
 }
 
 // glimpse is how long a server of this machine may take to say what it is.
-const glimpse = 2 * time.Second
+const glimpse = 5 * time.Second
 
 // identify asks a server of this machine what it is, so that a web server which is none
 // of ours is told at once and not when our handshake with it times out. Of what does not
@@ -95,7 +96,11 @@ func (t *targetFlags) identify(ctx context.Context, addr string) (version string
 	}
 	rq.Close = true
 	answer, err := http.DefaultTransport.RoundTrip(rq)
-	if err != nil {
+	var slow net.Error
+	switch {
+	case errors.As(err, &slow) && slow.Timeout():
+		return "", fail(exitUnreachable, "is it a trackerd, and is it stopped? --server wants the HOST:PORT where it serves its API", "%s takes connections and says nothing", addr)
+	case err != nil:
 		return "", nil
 	}
 	defer func() { _ = answer.Body.Close() }()
