@@ -270,8 +270,8 @@ func (f *runFlags) preflight(n load.Need) error {
 }
 
 // measure runs the scenario by the plan of the flags, or looks for the highest rate, and
-// concludes. A result that comes
-// with an error is concluded as far as it goes, and the error decides the exit code.
+// concludes. A result that comes with an error is concluded as far as it goes, and the
+// error decides the exit code.
 func (b *bench) measure(ctx context.Context, f *runFlags, run load.Run) error {
 	if f.findExpr != "" {
 		return b.findMax(ctx, f, f.findExpr, f.search, run)
@@ -285,7 +285,7 @@ func (b *bench) measure(ctx context.Context, f *runFlags, run load.Run) error {
 		return err
 	}
 	k.mark(res)
-	concluded := b.conclude(res, f)
+	concluded := b.conclude(res, f, visitorLines(res)...)
 	if err != nil {
 		return err
 	}

@@ -141,7 +141,7 @@ func (b *bench) marauder(ctx context.Context, f *marauderFlags) error {
 	}
 	f.hold(res)
 	b.calibrated(ctx, &f.fanFlags, f.n, false, res)
-	return b.conclude(res, &f.runFlags, marauderLines(res)...)
+	return b.conclude(res, &f.runFlags, visitorLines(res)...)
 }
 
 // hold says what was asked for, and whether it took too long.
@@ -158,7 +158,8 @@ func (f *marauderFlags) hold(res *load.Result) {
 	})
 }
 
-func marauderLines(res *load.Result) (lines []string) {
+// visitorLines tell of viewers that read late, and of those that come and go.
+func visitorLines(res *load.Result) (lines []string) {
 	if slow, ok := res.Findings["slow"].(map[string]any); ok {
 		lines = append(lines, fmt.Sprintf("slow         %v viewers read late and were spared %v updates, %v unaccounted for", slow["viewers"], slow["skipped"], slow["unaccounted"]))
 	}
