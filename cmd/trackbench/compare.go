@@ -73,8 +73,13 @@ func (b *bench) compare(f *compareFlags, args []string, dash int) error {
 		return err
 	}
 	for _, s := range c.Sides {
-		if f.strict && len(s.Suspect) > 0 {
-			return fail(exitInvalid, "", "%s is SUSPECT", s.Suspect[0])
+		for _, x := range []struct {
+			files []string
+			is    string
+		}{{s.Suspect, "is SUSPECT"}, {s.Partial, "was interrupted"}, {s.Failed, "is of a server that failed"}} {
+			if f.strict && len(x.files) > 0 {
+				return fail(exitInvalid, "measure again, or compare without --strict", "%s %s", x.files[0], x.is)
+			}
 		}
 	}
 	return nil

@@ -37,7 +37,8 @@ type Comparison struct {
 	Notes      []string   `json:"notes"` // what to know before believing it
 	Rows       []Row      `json:"rows"`
 
-	metrics []metric // of the rows
+	metrics  []metric // of the rows
+	failures []string // notes of what servers did wrong
 }
 
 // SideInfo is what a side consists of.
@@ -46,6 +47,7 @@ type SideInfo struct {
 	Files   []string `json:"files"`
 	Suspect []string `json:"suspect,omitempty"` // files with warnings that could change the conclusion
 	Partial []string `json:"partial,omitempty"`
+	Failed  []string `json:"failed,omitempty"` // files whose server was wrong or gone
 }
 
 // Row is one figure of all sides.
@@ -146,6 +148,10 @@ func (c *Comparison) take(f *File, info *SideInfo) (*view, error) {
 	}
 	if r.Partial {
 		info.Partial = append(info.Partial, f.Name)
+	}
+	if r.Failure != nil {
+		info.Failed = append(info.Failed, f.Name)
+		c.failures = append(c.failures, "FAILED: "+f.Name+": "+oneLine(r.Failure.Text)+"; a server that leaves work out is no faster for it")
 	}
 	return look(r)
 }
@@ -344,6 +350,7 @@ func says(b better, r interval, single bool) Says {
 
 // note says what has to be known before any of the figures is believed.
 func (c *Comparison) note(views [][]*view) {
+	c.Notes = append(c.Notes, c.failures...)
 	for _, s := range c.Sides {
 		for _, f := range s.Suspect {
 			c.Notes = append(c.Notes, "SUSPECT: "+f+" has warnings that could change the conclusion")
@@ -465,6 +472,9 @@ func (s *SideInfo) head() string {
 	}
 	if len(s.Partial) > 0 {
 		name += " PARTIAL"
+	}
+	if len(s.Failed) > 0 {
+		name += " FAILED"
 	}
 	return name
 }

@@ -133,6 +133,16 @@ func TestWhatHasToBeKnownIsNoted(t *testing.T) {
 	}
 }
 
+// A server that loses half of everything is fast: whoever compares has to be told.
+func TestAFailureIsToldBesideTheFigures(t *testing.T) {
+	a, b := side(t, "before", 1, 0), side(t, "after", 0.5, 10)
+	b.Files[0].Result.Fail(load.Incorrect, "", "of 10 deliveries: 5 lost")
+	c := compared(t, a, b)
+	if !noted(c, "FAILED: ") || !noted(c, "5 lost") || !strings.Contains(c.Sides[1].head(), "FAILED") {
+		t.Errorf("notes %q, heading %q", c.Notes, c.Sides[1].head())
+	}
+}
+
 func TestFormatsOfAComparison(t *testing.T) {
 	c := compared(t, side(t, "a|b", 1, 1), side(t, "=b", 1.3, 2))
 	out := map[string]string{}
