@@ -130,6 +130,9 @@ func (e *Engine) changeMembers(ctx context.Context, ref string, devices []string
 	if err := e.storeMembers(ctx, c.id, ids, join); err != nil {
 		return Map{}, err
 	}
+	if join {
+		e.hub.Seal(c.id)
+	}
 	for some := range slices.Chunk(ids, regroupOnce) {
 		e.regroup(c.id, some, join)
 	}
@@ -226,7 +229,10 @@ func (e *Engine) GrantMap(ctx context.Context, ref, token string) error {
 	if err := e.store.GrantMap(ctx, c.id, id); err != nil {
 		return fmt.Errorf("grant map %s: %w", c.id, err)
 	}
-	e.maps.grant(c.id, id)
+	if !slices.Contains(c.viewers, id) {
+		e.hub.Seal(c.id)
+		e.maps.grant(c.id, id)
+	}
 	return nil
 }
 

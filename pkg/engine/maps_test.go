@@ -127,6 +127,66 @@ func TestRevokedDeviceWatchesNoMapAnyMore(t *testing.T) {
 	}
 }
 
+// TestGrantOpensNothingThatWasBefore has somebody resume at a place in the stream that is
+// older than their right to it: they begin anew, as does a device that joins.
+func TestGrantOpensNothingThatWasBefore(t *testing.T) {
+	w, ctx := newWorld(t), context.Background()
+	a := w.enroll("a", 0).Device.ID
+	late := w.enroll("late", 0).Device.ID
+	anna := w.member("anna")
+	_, err := w.CreateMap(ctx, "harbour")
+	_, err2 := w.JoinMap(ctx, "harbour", []string{"a"})
+	if err := errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	watch := func(who *Identity, o hub.Options) *hub.Viewer {
+		t.Helper()
+		q, err := w.MapQuery(who, "harbour")
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := w.Watch(q, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(v.Close)
+		return v
+	}
+	v := watch(boss, hub.Options{})
+	place := func() (o hub.Options) {
+		t.Helper()
+		frames, err := v.Next(ctx, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := frames[len(frames)-1]
+		return hub.Options{ResumeEpoch: last.Epoch, ResumeSeq: last.Seq}
+	}
+	report := func(n int64) {
+		w.Apply(&track.Batch{Fixes: []track.Fix{{Device: a, Wire: a, Time: n, Has: track.HasPos}}})
+	}
+	old := place()
+	report(1)
+	if err := w.GrantMap(ctx, "harbour", anna.Token); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, resumed := watch(anna, old).Stream(); resumed {
+		t.Error("a member sees what came before the grant")
+	}
+	old = place()
+	if _, _, resumed := watch(anna, old).Stream(); !resumed {
+		t.Error("a member does not resume what came since the grant")
+	}
+	report(2)
+	if _, err := w.JoinMap(ctx, "harbour", []string{"late"}); err != nil {
+		t.Fatal(err)
+	}
+	device := &Identity{Role: RoleDevice, Device: late, Name: "late"}
+	if _, _, resumed := watch(device, old).Stream(); resumed {
+		t.Error("a device sees what came before it joined")
+	}
+}
+
 func TestMapsRefuse(t *testing.T) {
 	w, ctx := newWorld(t), context.Background()
 	w.enroll("a", 0)

@@ -89,6 +89,19 @@ func (s *stream) sees(f *track.Fix) bool {
 	return true
 }
 
+// Seal ends what can be resumed of a map: who comes back to a place before this moment
+// begins with a snapshot. Call it before somebody gets a right to the map, or they could
+// read what came before.
+func (h *Hub) Seal(m track.MapID) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if s := h.index.maps[m]; s != nil {
+		s.mu.Lock()
+		s.sealed = s.seq
+		s.mu.Unlock()
+	}
+}
+
 // Recheck asks Query.May of everybody who watches one of these maps, and ends the viewers
 // that may not any more: their Next returns what it said. Whoever begins to watch at the
 // same time is asked after it was counted, so that nobody slips through. It looks at every

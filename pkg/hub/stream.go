@@ -39,6 +39,7 @@ type stream struct {
 
 	mu      sync.Mutex // guards what follows
 	seq     uint64     // of the last fix in pending, or in the last frame
+	sealed  uint64     // nobody resumes at a place before
 	lefts   uint64
 	pending []track.Fix
 	left    []track.DeviceID
@@ -278,10 +279,13 @@ func (s *stream) trim(now, then int64) (oldest int64) {
 }
 
 // find returns the place after the fix with that number, nil if the stream does not
-// have it any more or a frame has it in the middle.
+// have it any more, a frame has it in the middle, or it is sealed.
 func (s *stream) find(seq uint64) *link {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if seq < s.sealed {
+		return nil
+	}
 	for l := s.first; l != nil && l.seq <= seq; {
 		if l.seq == seq {
 			return l
