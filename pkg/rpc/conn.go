@@ -79,7 +79,8 @@ type conn struct {
 	last    uint32    // the greatest id that was taken
 	closed  bool      // GOAWAY has been said: requests are refused
 
-	parked atomic.Int64 // bytes of long answers that wait for the peer to read; written under mu
+	parked  atomic.Int64 // bytes of long answers that wait for the peer to read; written under mu
+	longest int64        // of them so far; guarded by mu
 }
 
 // ServeConn serves nc until the peer leaves, breaks the protocol, or ctx ends, and

@@ -75,6 +75,9 @@ func (c *conn) finish(r *Request, out []byte, err error) {
 	r.mu.Unlock()
 	c.running--
 	c.bytes -= len(r.keep)
+	if r.room > 0 {
+		c.parked.Add(-r.room)
+	}
 	c.s.stats.inflight.Add(-1)
 	if r.out = out; out == nil {
 		r.out = nil
@@ -114,8 +117,7 @@ func (c *conn) sendParts(r *Request, out []byte) []byte {
 	if len(body) <= limit {
 		return out
 	}
-	parked := int64(cap(out))
-	c.parked.Add(parked)
+	parked := c.park(r, int64(cap(out)))
 	defer c.unpark(parked)
 	for len(body) > limit {
 		c.mu.Lock()
@@ -135,6 +137,16 @@ func (c *conn) sendParts(r *Request, out []byte) []byte {
 	return append(out[:HeaderSize], body...)
 }
 
+// park counts a long answer, less what r has reserved.
+func (c *conn) park(r *Request, size int64) (parked int64) {
+	parked = max(size-r.room, 0)
+	c.mu.Lock()
+	c.longest = max(c.longest, size)
+	c.parked.Add(parked)
+	c.mu.Unlock()
+	return parked
+}
+
 func (c *conn) unpark(n int64) {
 	c.mu.Lock()
 	c.parked.Add(-n)
@@ -144,7 +156,9 @@ func (c *conn) unpark(n int64) {
 
 // makeRoom waits, before an answer is made, until the peer has taken enough of the long
 // ones that wait for it. Each is held whole, and a request of a few bytes may ask for one.
-func (c *conn) makeRoom() {
+// Who had to wait reserves as much as the longest took, or all who wait would find the
+// same room.
+func (c *conn) makeRoom(r *Request) {
 	if c.parked.Load() <= int64(c.s.cfg.MaxOutput) {
 		return
 	}
@@ -152,6 +166,8 @@ func (c *conn) makeRoom() {
 	for c.parked.Load() > int64(c.s.cfg.MaxOutput) && !c.broken && !c.leaving {
 		c.wait()
 	}
+	r.room = c.longest
+	c.parked.Add(r.room)
 	c.mu.Unlock()
 }
 

@@ -3,7 +3,9 @@ package rpc
 import (
 	"context"
 	"net"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -59,4 +61,52 @@ func TestLongAnswersWaitForThePeerToRead(t *testing.T) {
 	}
 	_ = here.Close()
 	<-served
+}
+
+// Those who wait for room do not all find the same: each takes what the longest answer
+// took.
+func TestRoomForOneAnswerIsNotRoomForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const asked = 200
+		h := newHouse(Config{})
+		var made atomic.Int64
+		var at atomic.Pointer[conn]
+		hold := make(chan struct{})
+		h.Handle(100, Method{Name: "Long", Handle: func(r *Request, out []byte) ([]byte, error) {
+			if made.Add(1) > 1 {
+				<-hold
+			}
+			at.Store(r.c)
+			return append(out, make([]byte, 512<<10)...), nil
+		}})
+		s := h.pipe(t)
+		answered := func(n int) {
+			for n > 0 {
+				if f := s.next(); f.Kind == KindRsp && f.Flags&FlagMore == 0 {
+					n--
+				}
+			}
+		}
+		s.say(req(1, 100, nil))
+		answered(1)
+		synctest.Wait()
+		c, most := at.Load(), int64(h.cfg.MaxOutput)
+		c.parked.Add(most + 1)
+		for id := range uint32(asked) {
+			s.say(req(id+2, 100, nil))
+		}
+		synctest.Wait()
+		c.unpark(1)
+		synctest.Wait()
+		if n := made.Load() - 1; n != 1 {
+			t.Errorf("%d were made where there was room for one", n)
+		}
+		close(hold)
+		answered(asked)
+		synctest.Wait()
+		if n := c.parked.Load(); n != most {
+			t.Errorf("%d bytes are parked for ever", n-most)
+		}
+		s.nc.Close()
+	})
 }

@@ -27,6 +27,7 @@ type Request struct {
 	key    uint64
 	keep   []byte // holds Body and Meta of requests that leave the reader
 	out    []byte
+	room   int64 // of conn.parked, reserved
 	sub    *Subscription
 
 	before, after *Request // in the wheel, guarded by its lock, as is due
@@ -136,7 +137,7 @@ func (r *Request) serve() {
 
 func (r *Request) call() (out []byte, err error) {
 	if r.sub == nil {
-		r.c.makeRoom()
+		r.c.makeRoom(r)
 	}
 	out = append(r.out[:0], make([]byte, HeaderSize)...)
 	defer func() {
