@@ -63,6 +63,7 @@ type runDefaults struct {
 	duration time.Duration // 0: the scenario has no length of its own
 	warmup   string        // "": the scenario has none
 	findMax  bool          // its highest rate can be looked for
+	fixed    bool          // its sends are laid out beforehand, so its warm-up has one length
 }
 
 // warmup is how long a run goes on before it counts: Length, or with Auto until it is
@@ -95,7 +96,11 @@ func (f *runFlags) flags(fl *pflag.FlagSet, d runDefaults) {
 		fl.Int64Var(&f.count, "count", 0, "measure `N` sends of the plan, instead of a time")
 	}
 	if d.warmup != "" {
-		fl.StringVar(&f.warmup, "warmup", d.warmup, "how long to run before that: a `TIME`, or auto: until it is steady")
+		auto := "until it is steady"
+		if d.fixed {
+			auto = longestWarmup.String()
+		}
+		fl.StringVar(&f.warmup, "warmup", d.warmup, "how long to run before that: a `TIME`, or auto: "+auto)
 	}
 	fl.Uint64Var(&f.seed, "seed", 1, "`number` that decides whatever is left to chance")
 	fl.DurationVar(&f.interval, "interval", time.Second, "`time` between two lines")
@@ -135,6 +140,7 @@ func (f *runFlags) check(d runDefaults) (err error) {
 		if f.warm, err = parseWarmup(f.warmup); err != nil {
 			return usage("--warmup: %w", err)
 		}
+		f.warm.Auto = f.warm.Auto && !d.fixed
 	}
 	if f.search = nil; f.findExpr != "" {
 		if f.search, err = load.ParseThresholds(f.findExpr); err != nil {

@@ -258,7 +258,7 @@ type fanoutFlags struct {
 	publish    string
 }
 
-var fanoutDefaults = runDefaults{name: "fanout", rate: "100", rateHelp: "updates a second, of all publishers together", duration: 10 * time.Second, warmup: "2s", findMax: true}
+var fanoutDefaults = runDefaults{name: "fanout", rate: "100", rateHelp: "updates a second, of all publishers together", duration: 10 * time.Second, warmup: "2s", findMax: true, fixed: true}
 
 func (b *bench) fanoutCommand() *cobra.Command {
 	var f fanoutFlags
