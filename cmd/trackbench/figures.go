@@ -61,7 +61,8 @@ var figures = []figure{
 	{"marauder-rpc", "everybody to everybody over RPC, n=1000 m=100 s=1s", marauderBar, oneResult},
 	{"fanout-ws", "250 updates a second to 1,000 WebSocket viewers", fanoutBar, oneResult},
 	{"fanout-rpc", "250 updates a second to 1,000 RPC viewers", fanoutBar, oneResult},
-	{"peers", "deliveries per server-core-second", "", peersTable},
+	{"peers", "deliveries per server-core-second, 20 bursts a second", "", peersTable},
+	{"peers-busy", "the same, 100 bursts a second", "", peersTable},
 	{"idle-ws", "15,000 idle WebSocket viewers", "<= 10 KiB RSS each", oneResult},
 	{"idle-rpc", "15,000 idle RPC viewers", "<= 10 KiB RSS each", oneResult},
 	{"churn-ws", "1,000 WebSocket connects a second for 60 s", churnBar, oneResult},
@@ -324,7 +325,7 @@ func peersTable(dir string, f figure) []seen {
 	var all []seen
 	for _, bar := range t.Bars {
 		one := s
-		one.work = fmt.Sprintf("%s at %d updates a frame, beside %s", f.work, bar.Updates, bar.Target)
+		one.work = fmt.Sprintf("%s of %d updates, beside %s", f.work, bar.Updates, bar.Target)
 		one.bar = fmt.Sprintf(">= %g times", bar.Least)
 		one.text, one.validity = "not measured", string(load.Valid)
 		one.met = bar.Held != nil && *bar.Held
