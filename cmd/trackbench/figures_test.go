@@ -154,7 +154,7 @@ func TestPeersHaveARowForEachBar(t *testing.T) {
 		"bare": "| >= 0.8 times | 0.90 [0.88, 0.92] | yes | VALID |", "redis": "| >= 1.3 times | 1.10 | **NO** | SUSPECT: redis was CLIENT-BOUND in 2 rounds",
 		"nats": "| >= 3.5 times | not measured | **NO** |",
 	} {
-		if row := rowOf(out, "deliveries per server-core-second at 20 updates a frame, beside "+work); !strings.Contains(row, want) {
+		if row := rowOf(out, "deliveries per server-core-second, 20 bursts a second of 20 updates, beside "+work); !strings.Contains(row, want) {
 			t.Errorf("want %q in %q", want, row)
 		}
 	}
