@@ -22,32 +22,33 @@ import (
 //	state       live     hub     store
 //	rules       seal     rpc     wire
 //	words       track
-//	ground      geo     sock
+//	ground      geo     sock     fault
 //	------------ the wire ------------
 //	far bank    client ► rpc wire seal track geo     tui ► client geo track
 //	            load ► client rpc wire geo track
 var rooms = map[string]string{
 	"geo":   "",
-	"sock":  "",
+	"sock":  "fault",
+	"fault": "",
 	"track": "geo",
 
-	"rpc":        "sock",
+	"rpc":        "sock fault",
 	"rpc/rpcgen": "",
 	"seal":       "track geo",
 	"wire":       "track geo",
 	"wire/trk":   "rpc",
 
 	"live":            "track geo",
-	"hub":             "track geo",
+	"hub":             "track geo fault",
 	"store":           "track geo",
 	"store/sqlite":    "store track geo",
 	"store/storetest": "store track geo",
 
 	"engine": "live hub store seal wire track geo",
 
-	"gateway": "engine live hub store seal rpc wire track geo",
+	"gateway": "engine live hub store seal rpc wire track geo fault",
 	"ingest":  "engine live hub store seal wire track geo",
-	"web":     "engine live hub store seal wire track geo sock",
+	"web":     "engine live hub store seal wire track geo sock fault",
 
 	"server": "ingest gateway web engine store/sqlite store live hub seal rpc wire track geo",
 
@@ -143,7 +144,7 @@ func mayEnter(room, allowed, to string, test bool) bool {
 
 func TestCommandsUseTheirOwnBank(t *testing.T) {
 	banks := map[string]string{
-		"trackerd":   "server",
+		"trackerd":   "server fault",
 		"trackctl":   "client tui load track geo seal wire",
 		"trackbench": "client load track geo seal wire",
 	}

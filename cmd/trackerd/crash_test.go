@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -24,15 +25,20 @@ import (
 type daemon struct {
 	t        testing.TB
 	bin, dir string
+	args     []string  // more flags of serve
+	env      []string  // on top of ours
+	stderr   io.Writer // nil: ours
 	cmd      *exec.Cmd
 	tcp, udp string
 	conn     *client.Conn
 }
 
-func buildDaemon(t testing.TB) *daemon {
+// buildDaemon builds a trackerd, with more flags of go build.
+func buildDaemon(t testing.TB, flags ...string) *daemon {
 	t.Helper()
 	d := &daemon{t: t, dir: filepath.Join(t.TempDir(), "data"), bin: filepath.Join(t.TempDir(), "trackerd")}
-	if out, err := exec.Command("go", "build", "-o", d.bin, ".").CombinedOutput(); err != nil {
+	args := append(append([]string{"build"}, flags...), "-o", d.bin, ".")
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	return d
@@ -40,8 +46,12 @@ func buildDaemon(t testing.TB) *daemon {
 
 func (d *daemon) start() {
 	d.t.Helper()
-	d.cmd = exec.Command(d.bin, "serve", "--data", d.dir, "--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0", "--log-level", "warn")
-	d.cmd.Stderr = os.Stderr
+	args := append([]string{"serve", "--data", d.dir, "--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0", "--log-level", "warn"}, d.args...)
+	d.cmd = exec.Command(d.bin, args...)
+	d.cmd.Env = append(os.Environ(), d.env...)
+	if d.cmd.Stderr = d.stderr; d.stderr == nil {
+		d.cmd.Stderr = os.Stderr
+	}
 	out, err := d.cmd.StdoutPipe()
 	if err != nil {
 		d.t.Fatal(err)

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"tracker/pkg/fault"
 )
 
 // Exit codes, the same in all three programs.
@@ -77,7 +79,7 @@ func rootCommand() *cobra.Command {
 		Short: "print the version",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), "trackerd", version)
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), "trackerd", version+fault.Suffix)
 			return err
 		},
 	}, &cobra.Command{

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"tracker/pkg/fault"
 	"tracker/pkg/server"
 )
 
@@ -84,7 +85,7 @@ func (o *options) settle(f *pflag.FlagSet) error {
 	o.Store.RetentionDays, o.Store.CommitEvery = o.keep, o.commit
 	o.Store.RingBytes, o.Store.OpenBytes = int(o.ring), int(o.open)
 	o.Ingest.RecvBuffer = int(o.recv)
-	o.Web.Version = version
+	o.Web.Version = version + fault.Suffix
 	o.Gateway.NoExample = !o.example
 	// For the engine 0 is the default, for the operator it is none at all.
 	o.Engine.Grace = cmp.Or(o.grace, time.Nanosecond)
@@ -169,6 +170,9 @@ func serve(cmd *cobra.Command, o *options) error {
 		return err
 	}
 	o.Logger = log
+	if err := fault.Start(log); err != nil {
+		return usageError{err}
+	}
 	tuneMemory(int64(o.memory))
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"tracker/pkg/fault"
 	"tracker/pkg/rpc"
 	"tracker/pkg/wire/trk"
 )
@@ -30,11 +31,11 @@ const (
 )
 
 func (example) Sum(_ *rpc.Request, in trk.SumReq, out []byte) ([]byte, error) {
-	return trk.AppendSumRsp(out, &trk.SumRspT{Sum: in.A() + in.B()}), nil
+	return trk.AppendSumRsp(out, &trk.SumRspT{Sum: fault.Sum(in.A() + in.B())}), nil
 }
 
 func (example) AsyncSum(_ *rpc.Request, in trk.SumReq, out []byte) ([]byte, error) {
-	return trk.AppendSumRsp(out, &trk.SumRspT{Sum: in.A() + in.B()}), nil
+	return trk.AppendSumRsp(out, &trk.SumRspT{Sum: fault.Sum(in.A() + in.B())}), nil
 }
 
 func (x example) Sleep(r *rpc.Request, in trk.SleepReq, out []byte) ([]byte, error) {

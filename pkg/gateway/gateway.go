@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"tracker/pkg/engine"
+	"tracker/pkg/fault"
 	"tracker/pkg/hub"
 	"tracker/pkg/rpc"
 )
@@ -176,7 +177,7 @@ func (g *Gateway) accept(ctx context.Context, wg *sync.WaitGroup, c net.Conn) {
 		return
 	}
 	wg.Go(func() {
-		s := &stranger{Conn: c, g: g}
+		s := &stranger{Conn: fault.Conn(c), g: g}
 		defer s.Admit()
 		g.ServeConn(ctx, s)
 	})

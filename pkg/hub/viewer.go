@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"tracker/pkg/fault"
 	"tracker/pkg/track"
 )
 
@@ -280,8 +281,10 @@ func (v *Viewer) pull(dst []*Frame) []*Frame {
 		if fixes += len(f.Fixes); fixes > drainFixes && len(dst) > 0 {
 			break
 		}
-		dst = append(dst, f)
 		at = f.link
+		if !fault.Drop() {
+			dst = append(dst, f)
+		}
 	}
 	v.cur.Store(at)
 	return dst

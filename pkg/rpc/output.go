@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"tracker/pkg/fault"
 )
 
 // fewBytes of output are few enough that a writer yields first.
@@ -265,6 +267,7 @@ func (c *conn) flush() {
 		c.renew()
 		out, from := c.next()
 		c.mu.Unlock()
+		fault.Answers()
 		n, err := c.nc.Write(out[from:])
 		c.s.stats.writes.Add(1)
 		c.s.stats.bytesWritten.Add(uint64(n))

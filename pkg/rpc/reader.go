@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"time"
+
+	"tracker/pkg/fault"
 )
 
 const (
@@ -210,6 +212,7 @@ func (c *conn) callInline(m *Method, f *Frame, meta, body []byte) {
 	}
 	c.out = append(c.out, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 	c.calling = true
+	fault.Request()
 	out, err := m.Handle(r, c.out)
 	c.calling = false
 	switch {

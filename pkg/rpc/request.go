@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"tracker/pkg/fault"
 )
 
 // Request is one call while its handler runs. Nothing of it may be kept afterwards.
@@ -154,6 +156,7 @@ func (r *Request) call() (out []byte, err error) {
 	if !r.notify && r.c.gone.Load() {
 		return out, &Error{Status: Canceled, NotRun: true} // nobody is there to hear
 	}
+	fault.Request()
 	if r.m.Stream != nil {
 		return out, r.m.Stream(r, r.sub)
 	}

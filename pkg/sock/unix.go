@@ -5,6 +5,8 @@ package sock
 import (
 	"net"
 	"syscall"
+
+	"tracker/pkg/fault"
 )
 
 // Writer writes to the socket below a connection without ever waiting. One at a time
@@ -50,13 +52,23 @@ func (w *Writer) TryWrite(b []byte) (n int, err error) {
 }
 
 func (w *Writer) once(fd uintptr) {
+	if at := fault.Split(len(w.b)); at > 0 {
+		w.begin(int(fd), at)
+	}
 	n, err := syscall.Write(int(fd), w.b)
 	for err == syscall.EINTR {
 		n, err = syscall.Write(int(fd), w.b)
 	}
 	if err == nil {
-		w.n = n
+		w.n += n
 	} else if errno, ok := err.(syscall.Errno); ok && errno != syscall.EAGAIN {
 		w.errno = errno
+	}
+}
+
+// begin writes so much by itself. What is wrong, the write of the rest finds too.
+func (w *Writer) begin(fd, at int) {
+	if n, err := syscall.Write(fd, w.b[:at]); err == nil {
+		w.n, w.b = n, w.b[n:]
 	}
 }

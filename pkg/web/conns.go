@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tracker/pkg/fault"
 	"tracker/pkg/sock"
 )
 
@@ -74,7 +75,7 @@ func (l *guarded) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &conn{Conn: raw, w: l.w, from: raw.RemoteAddr(), writeTimeout: l.w.cfg.WriteTimeout}
+		c := &conn{Conn: fault.Conn(raw), w: l.w, from: raw.RemoteAddr(), writeTimeout: l.w.cfg.WriteTimeout}
 		if !l.w.gate.Enter(c.from) {
 			l.w.stats.gateRefused.Add(1)
 			_ = raw.Close()

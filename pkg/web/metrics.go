@@ -11,6 +11,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"tracker/pkg/engine"
+	"tracker/pkg/fault"
 	"tracker/pkg/hub"
 	"tracker/pkg/store"
 )
@@ -139,7 +140,7 @@ func (w *Web) metrics(rq *request) error {
 	w.stats.set.WritePrometheus(&s)
 	metrics.WriteProcessMetrics(&s)
 	rq.http.SetContentType("text/plain; version=0.0.4; charset=utf-8")
-	rq.http.Response.SetBodyRaw(s.Bytes())
+	rq.http.Response.SetBodyRaw(fault.Metrics(s.Bytes()))
 	return nil
 }
 
