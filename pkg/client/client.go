@@ -5,6 +5,7 @@
 //	Watch   what moves                             Conn.Watch, then Watch.Next
 //	Beacon  one reference device, over UDP         sends fixes the way a device must
 //	Fleet   thousands of devices over few sockets  for replaying and measuring
+//	Volley  the same, sealed ahead                 for measuring what the server does
 //
 // A Conn asks in one of three ways, as the server's address says. What comes back is
 // the same on all of them, failures included:

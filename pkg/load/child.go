@@ -143,6 +143,17 @@ func pass(out io.Reader, lines chan<- string, enough <-chan struct{}) {
 	}
 }
 
+// LastWords is the end of what the child said on its standard error.
+func (c *Child) LastWords() string {
+	if c == nil || c.said == nil {
+		return ""
+	}
+	if err := c.said.err(); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
 // grace is how long a child may take to end by itself.
 const grace = 10 * time.Second
 

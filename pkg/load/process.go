@@ -16,11 +16,22 @@ type Process struct{ PID int }
 // tickOfStat is the unit of /proc/PID/stat, the same on every Linux that Go runs on.
 const tickOfStat = 10 * time.Millisecond
 
-// CPU is the time that the process has used so far, user and system, to 10 ms.
+// CPU is the time that the process has used so far, user and system, with all threads
+// that it ever had. Where the system has a clock for it, that is exact while the process
+// waits, and short of what its threads did since the last tick of the kernel while they
+// run; elsewhere it is told to 10 ms.
 func (p *Process) CPU() (time.Duration, bool) {
 	if p == nil {
 		return 0, false
 	}
+	if d, ok := cpuClock(p.PID); ok {
+		return d, true
+	}
+	return p.cpuStat()
+}
+
+// cpuStat is the same from the process's line of figures.
+func (p *Process) cpuStat() (time.Duration, bool) {
 	// The name of the program stands in brackets and may hold anything.
 	_, rest, _ := strings.Cut(line(fmt.Sprintf("/proc/%d/stat", p.PID)), ") ")
 	f := strings.Fields(rest)

@@ -10,7 +10,7 @@
 //
 // Two measurements are made of it. In marauder every client sends and watches: n clients
 // send m updates each, and every one of them must get all n·m. In fanout a few publish
-// and many watch.
+// and many watch. A Session makes the same one over and over, on connections that stay.
 //
 // It has to cost less than what it measures: no update allocates, waits for another
 // goroutine, or looks at the clock. No update carries a payload either. Which send of

@@ -26,6 +26,7 @@ type Pacing uint8
 const (
 	Schedule Pacing = iota // for its moment; being late once delays none of the others
 	Sleep                  // for the sender, who sleeps after it has sent
+	Step                   // for its moment, and for everybody to have the one before; of a Session only
 )
 
 // Plan is who sends what, and when: everything that must come out at every viewer. Send

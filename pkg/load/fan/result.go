@@ -31,12 +31,12 @@ type findings struct {
 	refusals                            map[string]int64
 }
 
-// verify holds what every viewer has against the plan. Nobody reads any more.
+// verify holds what every viewer has against the plan.
 func (r *run) verify() *findings {
 	f := &findings{planned: r.cfg.Plan.finalState(r.sends.Load()), byState: map[uint64]int{}, refusals: map[string]int64{}}
 	top := uint64(0)
 	for _, v := range r.viewers {
-		top = max(top, v.at)
+		top = max(top, v.seen.Load())
 	}
 	for _, v := range r.viewers {
 		f.viewer(r, v, top)
@@ -62,6 +62,8 @@ func rank(what string) int {
 }
 
 func (f *findings) viewer(r *run, v *viewer, top uint64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	f.duplicate += v.row.duplicate
 	f.disorder += v.row.disorder
 	f.strange += v.row.strange
@@ -360,18 +362,23 @@ func (r *run) fail(res *load.Result, o *outcome, f *findings) {
 	if wrong == "" {
 		return
 	}
-	hint, where := "", ""
+	hint := ""
 	switch {
 	case f.conflated > 0 && f.lost == 0:
 		hint = "the server says that it skipped them for viewers that were too slow; their final state is right"
 	case f.superseded > 0 && f.superseded == f.lost:
 		hint = "each was followed by a newer one of the same sender: a server that conflates without saying so looks like that"
 	}
-	if len(f.pairs) > 0 {
-		p := f.pairs[0]
-		where = fmt.Sprintf("; %s of %s: want %s, got %s: %s", p.Receiver, p.Sender, p.Want, p.What, p.Got)
+	res.Fail(load.Incorrect, hint, "of %d deliveries: %s%s", f.expected, wrong, f.where())
+}
+
+// where names one of the pairs between which something went wrong.
+func (f *findings) where() string {
+	if len(f.pairs) == 0 {
+		return ""
 	}
-	res.Fail(load.Incorrect, hint, "of %d deliveries: %s%s", f.expected, wrong, where)
+	p := f.pairs[0]
+	return fmt.Sprintf("; %s of %s: want %s, got %s: %s", p.Receiver, p.Sender, p.Want, p.What, p.Got)
 }
 
 func (r *run) evidence(res *load.Result, o *outcome) load.Evidence {

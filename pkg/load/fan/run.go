@@ -36,8 +36,9 @@ type Config struct {
 	Devices  []Device // as many as the plan has senders
 
 	Viewers Dialer
-	N       int  // viewers
-	Area    Area // that they watch
+	Others  Dialer // how every second viewer connects instead; without a Dial: as all of them do
+	N       int    // viewers
+	Area    Area   // that they watch
 	// Together makes viewer i the one that sends as device i, on one connection.
 	Together bool
 	// Reports is how publishers connect, one a device, unless they are Together with the
@@ -129,6 +130,7 @@ type run struct {
 	sentAt  []atomic.Int64 // when sends left, by number modulo its length
 
 	churn *churn
+	plays uint32 // of a Session: which one this is
 }
 
 // sentRing is how many sends back the actual moment of one is remembered.
@@ -304,6 +306,9 @@ func (r *run) open(ctx context.Context, i int) error {
 
 func (r *run) openViewer(ctx context.Context, v *viewer) error {
 	dialer := r.cfg.Viewers
+	if v.number%2 == 1 && r.cfg.Others.Dial != nil {
+		dialer = r.cfg.Others
+	}
 	if v.role == slow {
 		dialer.Window = slowWindow
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -27,7 +28,9 @@ type viewer struct {
 	role   role
 	line   *Line
 	pub    *publisher // the answers to its reports come here; nil if it sends none
-	row    row
+
+	mu  sync.Mutex // guards what follows, of which most is the reader's own while a run goes on
+	row row
 
 	now   time.Duration // of the read that is being taken
 	shard *shard        // locked meanwhile; nil: its times are not measured
@@ -37,11 +40,12 @@ type viewer struct {
 	spared  int64  // updates that the server says it did not send
 	torn    int64  // frames whose position did not follow
 	again   int64  // snapshots beyond the first
+	stray   int64  // updates while nothing was under way
 	gaps    int64  // of one who comes and goes: updates that its snapshot, or what followed, passed over
 	ready   chan struct{}
 	pongs   chan uint32 // of two pings, so it never fills
 	gone    chan struct{}
-	err     error // why it ended; read after gone
+	err     error // why it ended
 	leaving atomic.Bool
 	seen    atomic.Uint64 // at, after the latest read, for those who wait for the viewer to catch up
 	took    time.Duration // to connect
@@ -59,21 +63,31 @@ func newViewer(r *run, number int, name string, as role) *viewer {
 func (v *viewer) read() {
 	defer close(v.gone)
 	err := v.line.Serve(v.once)
-	if !v.leaving.Load() {
-		v.err = inWords(err)
-		v.run.broken.Add(1)
+	if v.leaving.Load() {
+		return
 	}
+	v.mu.Lock()
+	v.err = inWords(err)
+	v.mu.Unlock()
+	v.run.broken.Add(1)
 }
 
 // once takes what a read brought.
 func (v *viewer) once(now time.Duration) (err error) {
+	err = v.take(now)
+	if v.role == slow && err == nil && !v.run.draining.Load() {
+		v.run.pause(v.run.cfg.Slow.Pause)
+	}
+	return err
+}
+
+func (v *viewer) take(now time.Duration) (err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	v.now = now
 	if v.role != usual {
 		err = v.line.Take(v)
 		v.seen.Store(v.at)
-		if v.role == slow && err == nil && !v.run.draining.Load() {
-			v.run.pause(v.run.cfg.Slow.Pause)
-		}
 		return err
 	}
 	v.shard = v.run.shards.take(v.number)
@@ -118,6 +132,9 @@ func (v *viewer) Frame(f *Frame) error {
 	}
 	switch {
 	case !v.run.started.Load(): // of an earlier run
+		if f.Kind == Fixes {
+			v.stray += int64(len(f.Fixes))
+		}
 	case f.Kind == Fixes:
 		v.updates(f)
 	default:

@@ -1,6 +1,7 @@
 package rpcload
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -117,10 +118,12 @@ const (
 	perAnswer    = 48 // header and body of a sum, generously
 )
 
-func newConn(nc net.Conn, r *run, l *ledger, b *books) *conn {
+func newConn(one *line, r *run, l *ledger) *conn {
 	frame := len(l.usual.form.frame) + 64 // an answer is about as long as its request
-	size := max(min(int(l.depth)*max(perAnswer, frame), biggestRead), smallestRead, 2*frame)
-	return &conn{nc: nc, run: r, l: l, books: b, buf: make([]byte, size)}
+	size := max(min(int(l.depth)*max(perAnswer, frame), biggestRead), smallestRead, 2*frame, 2*len(one.rest))
+	c := &conn{nc: one.nc, run: r, l: l, books: r.books, buf: make([]byte, size)}
+	c.w = copy(c.buf, one.rest)
+	return c
 }
 
 // fill keeps the connection full until the run stops, and ends with the last answer.
@@ -146,6 +149,47 @@ func (c *conn) fill() error {
 		}
 		c.publish()
 	}
+}
+
+// march makes so many batches of as many calls as may be under way, each when the last
+// was answered.
+func (c *conn) march(ctx context.Context, batches int) error {
+	defer context.AfterFunc(ctx, func() { _ = c.nc.SetDeadline(time.Unix(1, 0)) })()
+	for range batches {
+		if err := c.nc.SetDeadline(time.Now().Add(c.run.cfg.Drain)); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil { // looked at now: its deadline may just have been undone
+			return err
+		}
+		for len(c.l.free) > 0 {
+			c.out = c.l.issue(c.out, 0)
+		}
+		if err := c.batch(); err != nil {
+			return err
+		}
+	}
+	return c.partWays()
+}
+
+// batch writes what was issued and reads until all of it was answered.
+func (c *conn) batch() error {
+	if err := c.flush(true); err != nil {
+		return err
+	}
+	for c.l.underway() > 0 {
+		now, err := c.read()
+		if err == nil {
+			err = c.take(now)
+		}
+		if err == nil {
+			err = c.flush(true) // a sign of life that the server asked for
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // answers is the reading half of an open loop.
@@ -195,7 +239,7 @@ func (c *conn) partWays() error {
 			return err
 		}
 	}
-	return nil
+	return c.flush(true) // the server may have asked for a sign of life, too
 }
 
 // ask sends the PING, once. Caller holds mu.

@@ -47,9 +47,9 @@ func FuzzAnswers(f *testing.F) {
 	f.Fuzz(func(t *testing.T, sent []byte, step uint8) {
 		cfg := Config{Depth: 4}
 		cfg.defaults()
-		r := &run{cfg: &cfg, began: time.Now()}
+		r := &run{cfg: &cfg, began: time.Now(), books: newBooks()}
 		in := &pieces{left: sent, n: int(step) + 1}
-		c := newConn(in, r, newLedger(cfg.Depth, usual, kind{}, 0), newBooks())
+		c := newConn(&line{nc: in}, r, newLedger(cfg.Depth, usual, kind{}, 0))
 		for range cfg.Depth {
 			c.out = c.l.issue(c.out, 0)
 		}

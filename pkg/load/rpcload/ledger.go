@@ -69,6 +69,26 @@ func newLedger(depth int, usual, sleeping kind, share float64) *ledger {
 	return l
 }
 
+// from lets the ids begin after one that was used on the same connection: what comes for
+// one of those before is then known to come again.
+func (l *ledger) from(id uint32) {
+	round := (id/l.size + 1) * l.size // may go around, as ids do
+	for i := range l.slots {
+		l.slots[i].id = round + uint32(i)
+	}
+}
+
+// last is an id after which no other was used.
+func (l *ledger) last() (id uint32) {
+	id = l.slots[0].id
+	for i := range l.slots {
+		if s := l.slots[i].id; int32(s-id) > 0 {
+			id = s
+		}
+	}
+	return id
+}
+
 // underway is how many calls wait for their answer.
 func (l *ledger) underway() int { return int(l.depth) - len(l.free) }
 

@@ -18,33 +18,48 @@ import (
 type Own struct {
 	*load.Child
 	Target Target // plain; with TLS set it is the same server over TLS
+	UDP    string // where it takes datagrams
 	Token  []byte // of its administrator
 	dir    string
 }
 
-// StartOwn starts the trackerd at path on a free port of loopback.
+// Launch says how a server is started.
+type Launch struct {
+	Path  string // of the trackerd
+	Seats load.Seats
+	Args  []string // more flags of its serve
+	Env   []string // NAME=VALUE, on top of ours and of GOMAXPROCS=1
+}
+
+// StartOwn starts the trackerd at path on a free port of loopback, with one thread of Go
+// code.
 func StartOwn(ctx context.Context, seats load.Seats, path string) (*Own, error) {
+	return Launch{Path: path, Seats: seats}.Start(ctx)
+}
+
+// Start starts the server on free ports of loopback.
+func (l Launch) Start(ctx context.Context) (*Own, error) {
 	dir, err := os.MkdirTemp("", "trackbench-")
 	if err != nil {
 		return nil, err
 	}
 	o := &Own{dir: dir}
-	if err := o.start(ctx, seats, path); err != nil {
+	if err := o.start(ctx, &l); err != nil {
 		return nil, errors.Join(err, o.Close())
 	}
 	return o, nil
 }
 
-func (o *Own) start(ctx context.Context, seats load.Seats, path string) error {
+func (o *Own) start(ctx context.Context, l *Launch) error {
 	data := filepath.Join(o.dir, "data")
-	cmd := seats.Command(context.WithoutCancel(ctx), seats.Server, path, // Close ends it
-		"serve", "--data", data, "--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0", "--log-level", "warn")
+	args := append([]string{"serve", "--data", data, "--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0", "--log-level", "warn"}, l.Args...)
+	cmd := l.Seats.Command(context.WithoutCancel(ctx), l.Seats.Server, l.Path, args...) // Close ends it
+	cmd.Env = append(cmd.Env, l.Env...)
 	ready, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
 	var err error
 	o.Child, err = load.StartChild(ready, cmd, "trackerd", func(line string) bool {
-		var udp string
-		n, _ := fmt.Sscanf(line, "ready tcp=%s udp=%s", &o.Target.Addr, &udp)
+		n, _ := fmt.Sscanf(line, "ready tcp=%s udp=%s", &o.Target.Addr, &o.UDP)
 		return n == 2
 	})
 	if err != nil {

@@ -14,6 +14,9 @@
 // is replaced in the next write. A server that stalls is sent less in the meantime, so
 // latencies of a closed loop flatter it and compare only at equal depth. In an open
 // loop (Config.Rate) calls fall due by a plan and their time counts from then.
+//
+// Run opens connections, makes one run on them and closes them. Who compares many short
+// runs keeps them: see Lines.
 package rpcload
 
 import (

@@ -7,11 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"runtime"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"tracker/pkg/load"
 	"tracker/pkg/rpc"
@@ -103,92 +100,15 @@ func (o *Outcome) ClientBound() bool {
 // Answers that are wrong, lost or doubled are no error of Run: see Outcome.Err. When ctx
 // ends, so does the run, with what it has.
 func Run(ctx context.Context, cfg Config) (*Outcome, error) {
-	if err := cfg.Check(); err != nil {
-		return nil, err
-	}
-	usual, sleeping, err := cfg.kinds()
+	l, err := Open(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	o := &Outcome{Cores: min(cfg.Conns, runtime.GOMAXPROCS(0)), Started: time.Now()}
-	o.RSSBefore, _ = cfg.Server.RSS()
-	lines, err := cfg.dial(ctx, &usual)
-	if err != nil {
-		return nil, inWords(err)
-	}
-	defer func() {
-		for _, nc := range lines {
-			_ = nc.Close()
-		}
-	}()
-	o.RSSIdle, _ = cfg.Server.RSS()
+	defer l.Close()
 	if cfg.Connected != nil {
 		cfg.Connected()
 	}
-	share := cfg.Share
-	if cfg.Method != Sleep {
-		share = 0
-	}
-	r := &run{cfg: &cfg, began: time.Now()}
-	shared := newBooks()
-	conns := make([]*conn, len(lines))
-	for i, nc := range lines {
-		conns[i] = newConn(nc, r, newLedger(cfg.Depth, usual, sleeping, share), shared)
-	}
-	r.from.Store(int64(never))
-	r.books = shared
-	r.drive(ctx, conns, o)
-	o.add(conns)
-	o.Latency, o.Sleeping, o.Service, o.Lag = shared.usual, shared.sleeping, shared.service, shared.lag
-	o.Late, o.Pressed = shared.late, shared.pressed
-	return o, nil
-}
-
-// dialers is how many connections are opened at once; a server bounds the strangers of
-// an address.
-const dialers = 16
-
-// dial opens the connections; the first has to answer one call before the others come.
-func (c *Config) dial(ctx context.Context, k *kind) ([]net.Conn, error) {
-	lines := make([]net.Conn, c.Conns)
-	closeAll := func() {
-		for _, nc := range lines {
-			if nc != nil {
-				_ = nc.Close()
-			}
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, c.Drain+10*time.Second)
-	defer cancel()
-	open := func(ctx context.Context, i int) error {
-		nc, err := c.Dial(ctx)
-		if err != nil {
-			return err
-		}
-		lines[i] = nc
-		w, err := rpc.Greet(ctx, nc, c.Hello)
-		if err != nil {
-			return stranger(ctx, err)
-		}
-		return c.fits(&w, len(k.form.frame))
-	}
-	err := open(ctx, 0)
-	if err == nil {
-		err = probe(ctx, lines[0], k)
-	}
-	if err == nil {
-		group, ctx := errgroup.WithContext(ctx)
-		group.SetLimit(dialers)
-		for i := 1; i < c.Conns; i++ {
-			group.Go(func() error { return open(ctx, i) })
-		}
-		err = group.Wait()
-	}
-	if err != nil {
-		closeAll()
-		return nil, err
-	}
-	return lines, nil
+	return l.Run(ctx, cfg)
 }
 
 // stranger tells a server that refuses us from something that is no server of ours.
@@ -201,21 +121,6 @@ func stranger(ctx context.Context, err error) error {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrStranger, err)
-}
-
-// fits holds what is to be done against what the server allows. Inline methods never
-// leave its reader, so its limits of what is in flight do not concern them.
-func (c *Config) fits(w *rpc.Welcome, frame int) error {
-	sums := c.Method == Sum
-	switch {
-	case !sums && c.Depth > int(w.MaxInflight):
-		return fmt.Errorf("depth %d: the server allows %d requests in flight", c.Depth, w.MaxInflight)
-	case !sums && c.Depth*frame > int(w.MaxInflightBytes):
-		return fmt.Errorf("depth %d with this payload: the server allows %d bytes in flight", c.Depth, w.MaxInflightBytes)
-	case frame > int(w.MaxFrame):
-		return fmt.Errorf("payload %d: the server takes frames of %d bytes", c.Payload, w.MaxFrame)
-	}
-	return nil
 }
 
 // probe makes one call, so that a server without the method says so before the load.
