@@ -1,0 +1,8 @@
+//go:build !race
+
+package rule
+
+const (
+	slower = 1
+	enough = true
+)
