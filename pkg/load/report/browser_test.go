@@ -56,17 +56,27 @@ func TestAPageAsksForNothing(t *testing.T) {
 	if !strings.Contains(strings.Join(asked, " "), "http://fetched.invalid/x.png") || !strings.Contains(document, "<title>ran</title>") {
 		t.Skipf("this browser does not tell what it asks for: %v", asked)
 	}
-	var b strings.Builder
-	if err := HTML(&b, []*File{fileOf(t, missing(t)), fileOf(t, hostile(t))}, Context{}); err != nil {
+	var results, gated strings.Builder
+	if err := HTML(&results, []*File{fileOf(t, missing(t)), fileOf(t, hostile(t))}, Context{}); err != nil {
 		t.Fatal(err)
 	}
-	document, asked = browse(t, b.String())
-	for _, url := range asked {
-		if !strings.Contains(url, "google") { // the browser's own affairs
-			t.Errorf("the page asked for %s", url)
-		}
+	bad := hostileGate(t)
+	bad.Metrics[5].Confirm.High = nil // JSON cannot say how far
+	if err := gateHTML(&gated, bad, Context{}); err != nil {
+		t.Fatal(err)
 	}
-	if strings.Contains(document, "<title>ran</title>") || strings.Count(document, "<svg ") < 14 {
-		t.Errorf("%d drawings came of it", strings.Count(document, "<svg "))
+	for _, page := range []struct {
+		text     string
+		drawings int
+	}{{results.String(), 14}, {gated.String(), 2}} {
+		document, asked := browse(t, page.text)
+		for _, url := range asked {
+			if !strings.Contains(url, "google") { // the browser's own affairs
+				t.Errorf("the page asked for %s", url)
+			}
+		}
+		if strings.Contains(document, "<title>ran</title>") || strings.Count(document, "<svg ") < page.drawings {
+			t.Errorf("%d drawings came of it", strings.Count(document, "<svg "))
+		}
 	}
 }

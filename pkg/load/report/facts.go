@@ -402,19 +402,23 @@ func slotsTable(v *view) *table {
 
 // prune takes out columns that say nothing in any row.
 func (t *table) prune() *table {
-	empty := func(column int) bool {
-		return !slices.ContainsFunc(t.Rows, func(row []string) bool { return !slices.Contains([]string{"", "–", "0"}, row[column]) })
-	}
 	for c := len(t.Head) - 1; c > 1; c-- {
-		if !empty(c) {
-			continue
-		}
-		t.Head = slices.Delete(t.Head, c, c+1)
-		for i := range t.Rows {
-			t.Rows[i] = slices.Delete(t.Rows[i], c, c+1)
+		if t.blank(c) {
+			t.cut(c)
 		}
 	}
 	return t
+}
+
+func (t *table) blank(column int) bool {
+	return !slices.ContainsFunc(t.Rows, func(row []string) bool { return !slices.Contains([]string{"", "–", "0"}, row[column]) })
+}
+
+func (t *table) cut(column int) {
+	t.Head = slices.Delete(t.Head, column, column+1)
+	for i := range t.Rows {
+		t.Rows[i] = slices.Delete(t.Rows[i], column, column+1)
+	}
 }
 
 func orNA(h *hist, p float64) string {
@@ -497,9 +501,11 @@ func headline(r *load.Result) string {
 	return s
 }
 
-// name is a short file name for a result, of nothing but harmless letters.
-func name(r *load.Result) string {
-	id := r.ID
+// name is a short file name for a result.
+func name(r *load.Result) string { return fileName(r.Scenario.Name, r.ID) }
+
+// fileName is of nothing but harmless letters.
+func fileName(what, id string) string {
 	if len(id) > 12 {
 		id = id[:12]
 	}
@@ -508,13 +514,15 @@ func name(r *load.Result) string {
 			return c
 		}
 		return '-'
-	}, "trackbench-"+r.Scenario.Name+"-"+id), "-.")
+	}, "trackbench-"+what+"-"+id), "-.")
 }
 
 // repeat is the command line that does the run again, quoted for a shell.
-func repeat(r *load.Result) string {
+func repeat(r *load.Result) string { return commandLine(r.Command) }
+
+func commandLine(command []string) string {
 	var words []string
-	for _, w := range r.Command {
+	for _, w := range command {
 		words = append(words, quote(w))
 	}
 	return strings.Join(words, " ")

@@ -79,11 +79,16 @@ func (c *Comparison) reach() (lo, hi float64, rows int) {
 
 // ratioTicks are ratios that people think in, as many as there is room for.
 func ratioTicks(x scale) []float64 {
+	return spaced(x, 44, 1, 0.5, 2, 0.1, 10, 0.2, 5, 0.8, 1.25, 0.9, 1.1, 0.05, 20, 1.5, 0.7, 3, 0.95, 1.05, 1.2, 0.85, 1.15)
+}
+
+// spaced keeps the values that are on the scale and so many pixels from those before.
+func spaced(x scale, apart float64, values ...float64) []float64 {
 	var kept []float64
-	for _, v := range []float64{1, 0.5, 2, 0.1, 10, 0.2, 5, 0.8, 1.25, 0.9, 1.1, 0.05, 20, 1.5, 0.7, 3, 0.95, 1.05, 1.2, 0.85, 1.15} {
+	for _, v := range values {
 		room := v >= x.lo && v <= x.hi
 		for _, other := range kept {
-			room = room && math.Abs(x.at(v)-x.at(other)) > 44
+			room = room && math.Abs(x.at(v)-x.at(other)) > apart
 		}
 		if room {
 			kept = append(kept, v)
@@ -99,15 +104,23 @@ func (s *svg) cell(c *Cell, x scale, y float64) {
 		class = "plainly"
 	}
 	if c.Low != nil && c.High != nil {
-		from, to := x.at(*c.Low), x.at(*c.High)
-		s.line("bound "+class, from, y, to, y)
-		s.line("bound "+class, from, y-5, from, y+5)
-		s.line("bound "+class, to, y-5, to, y+5)
+		s.bounds(class, x.at(*c.Low), x.at(*c.High), y)
 	}
 	for _, v := range c.Each {
-		fmt.Fprintf(&s.b, `<circle class="launch" cx="%s" cy="%s" r="2.5"/>`+"\n", px(x.at(v)), px(y))
+		s.circle("launch", x.at(v), y, 2.5)
 	}
-	fmt.Fprintf(&s.b, `<circle class="ratio %s" cx="%s" cy="%s" r="5"/>`+"\n", class, px(x.at(*c.Ratio)), px(y))
+	s.circle("ratio "+class, x.at(*c.Ratio), y, 5)
+}
+
+// bounds draws how far chance goes.
+func (s *svg) bounds(class string, from, to, y float64) {
+	s.line("bound "+class, from, y, to, y)
+	s.line("bound "+class, from, y-5, from, y+5)
+	s.line("bound "+class, to, y-5, to, y+5)
+}
+
+func (s *svg) circle(class string, x, y, r float64) {
+	fmt.Fprintf(&s.b, `<circle class="%s" cx="%s" cy="%s" r="%s"/>`+"\n", class, px(x), px(y), px(r))
 }
 
 // cellText is a ratio in words, beside its row.

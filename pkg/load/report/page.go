@@ -181,8 +181,10 @@ func evidence(w *load.Warning) string {
 const plainData = 1 << 20
 
 // download packs the result into a link.
-func download(f *File) (template.URL, string, error) {
-	kind, file, b := "application/json", name(f.Result)+".json", f.JSON
+func download(f *File) (template.URL, string, error) { return pack(name(f.Result), f.JSON) }
+
+func pack(name string, b []byte) (template.URL, string, error) {
+	kind, file := "application/json", name+".json"
 	if len(b) > plainData {
 		var z bytes.Buffer
 		w := gzip.NewWriter(&z)

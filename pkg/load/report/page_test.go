@@ -103,7 +103,7 @@ func golden(t *testing.T, name, got string) {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Errorf("%s is another drawing now; look at it, and run go test -update", name)
+		t.Errorf("%s is not as it was; look at it, and run go test -update", name)
 	}
 }
 

@@ -6,6 +6,7 @@
 //	 (or a file)      │
 //	                  ├──► csv, bench, prom, junit
 //	                  └──► Compare, two sets of files ──► text, Markdown, CSV, JSON
+//	gate.Report ──► text, HTML, Markdown, JSON, junit, csv, bench
 //
 // A report that is drawn at once and one that is drawn later from the JSON are the
 // same, since both begin from the JSON. A result may come from anybody: it is bounded

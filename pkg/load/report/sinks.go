@@ -1,8 +1,8 @@
 package report
 
 import (
+	"cmp"
 	"encoding/csv"
-	"encoding/xml"
 	"fmt"
 	"io"
 	"strconv"
@@ -115,7 +115,7 @@ func benchConfig(r *load.Result) string {
 
 func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || r == '\u0085' {
+		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || r == '\u0085' || bidi(r) {
 			return ' '
 		}
 		return r
@@ -124,83 +124,55 @@ func oneLine(s string) string {
 
 // benchName is BenchmarkIngest/rate=10k/watch=true-2.
 func benchName(r *load.Result) string {
-	word := func(s string) string {
-		return strings.Map(func(c rune) rune {
-			if unicode.IsSpace(c) || unicode.IsControl(c) || !unicode.IsPrint(c) || c == '/' {
-				return '_'
-			}
-			return c
-		}, s)
+	s := benchTitle(r.Scenario.Name)
+	for _, k := range sorted(r.Scenario.Args) {
+		s += "/" + benchWord(k, "/") + "=" + benchWord(argument(r.Scenario.Args[k]), "/")
 	}
-	name := []rune(word(r.Scenario.Name))
+	return fmt.Sprintf("%s-%d", s, max(1, r.Env.GoMaxProcs))
+}
+
+// benchTitle is BenchmarkIngest.
+func benchTitle(what string) string {
+	name := []rune(cmp.Or(benchWord(what, "/"), "_"))
 	name[0] = unicode.ToUpper(name[0])
 	if !unicode.IsUpper(name[0]) { // after Benchmark no lower case letter may follow
 		name = append([]rune("_"), name...)
 	}
-	s := "Benchmark" + string(name)
-	for _, k := range sorted(r.Scenario.Args) {
-		s += "/" + word(k) + "=" + word(argument(r.Scenario.Args[k]))
-	}
-	return fmt.Sprintf("%s-%d", s, max(1, r.Env.GoMaxProcs))
+	return "Benchmark" + string(name)
+}
+
+// benchWord is a text without what would end it.
+func benchWord(s, ends string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsSpace(c) || unicode.IsControl(c) || !unicode.IsPrint(c) || strings.ContainsRune(ends, c) {
+			return '_'
+		}
+		return c
+	}, s)
 }
 
 // JUnit writes a suite for each result: a case for every check, one for the validity
 // and one for correctness.
 func JUnit(w io.Writer, files []*File, _ Context) error {
-	type message struct {
-		Message string `xml:"message,attr"`
-		Type    string `xml:"type,attr"`
-		Text    string `xml:",chardata"`
-	}
-	type testcase struct {
-		Class   string   `xml:"classname,attr"`
-		Name    string   `xml:"name,attr"`
-		Time    string   `xml:"time,attr"`
-		Failure *message `xml:"failure"`
-		Error   *message `xml:"error"`
-		Out     string   `xml:"system-out,omitempty"`
-	}
-	type suite struct {
-		Name      string     `xml:"name,attr"`
-		Tests     int        `xml:"tests,attr"`
-		Failures  int        `xml:"failures,attr"`
-		Errors    int        `xml:"errors,attr"`
-		Time      string     `xml:"time,attr"`
-		Timestamp string     `xml:"timestamp,attr"`
-		Cases     []testcase `xml:"testcase"`
-	}
-	type suites struct {
-		XMLName xml.Name `xml:"testsuites"`
-		Suites  []suite  `xml:"testsuite"`
-	}
-	var all suites
+	var all junitDoc
 	for _, f := range files {
 		r := f.Result
-		s := suite{Name: "trackbench " + r.Scenario.Name, Time: strconv.FormatFloat(float64(r.DurationNS)/1e9, 'f', 3, 64),
+		s := junitSuite{Name: "trackbench " + r.Scenario.Name, Time: strconv.FormatFloat(float64(r.DurationNS)/1e9, 'f', 3, 64),
 			Timestamp: r.Started.UTC().Format("2006-01-02T15:04:05")}
 		for _, c := range cases(r) {
-			t := testcase{Class: "trackbench." + r.Scenario.Name, Name: c.name, Time: "0", Out: c.note}
+			t := junitCase{Class: "trackbench." + r.Scenario.Name, Name: c.name, Time: "0", Out: c.note}
 			switch {
 			case c.broken:
-				t.Error, s.Errors = &message{c.why, c.kind, c.why}, s.Errors+1
+				t.Error, s.Errors = &junitMessage{c.why, c.kind, c.why}, s.Errors+1
 			case c.why != "":
-				t.Failure, s.Failures = &message{c.why, c.kind, c.why}, s.Failures+1
+				t.Failure, s.Failures = &junitMessage{c.why, c.kind, c.why}, s.Failures+1
 			}
 			s.Cases = append(s.Cases, t)
 		}
 		s.Tests = len(s.Cases)
 		all.Suites = append(all.Suites, s)
 	}
-	if _, err := io.WriteString(w, xml.Header); err != nil {
-		return err
-	}
-	e := xml.NewEncoder(w)
-	e.Indent("", "  ")
-	if err := e.Encode(all); err != nil {
-		return err
-	}
-	_, err := io.WriteString(w, "\n")
-	return err
+	return all.write(w)
 }
 
 // testCase is one thing that a result is asked; why is empty if it holds.

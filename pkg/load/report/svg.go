@@ -116,26 +116,27 @@ func bidi(r rune) bool {
 // lines.
 type drawing struct {
 	id, title, desc string
-	height          float64
+	class           string
+	width, height   float64
 	body            string
 }
 
 func (s *svg) done(id, title, desc string) *drawing {
-	return &drawing{id: id, title: title, desc: desc, height: s.height, body: s.b.String()}
+	return &drawing{id: id, title: title, desc: desc, class: "plot", width: wide, height: s.height, body: s.b.String()}
 }
 
 // inline is the picture within a page, which brings the colours.
 func (d *drawing) inline(prefix string) string {
 	id := prefix + d.id
-	return fmt.Sprintf(`<svg class="plot" role="img" viewBox="0 0 %s %s" aria-labelledby="%s-title %s-desc">`+
+	return fmt.Sprintf(`<svg class="%s" role="img" viewBox="0 0 %s %s" aria-labelledby="%s-title %s-desc">`+
 		"\n<title id=\"%s-title\">%s</title>\n<desc id=\"%s-desc\">%s</desc>\n%s</svg>\n",
-		px(wide), px(d.height), id, id, id, escape(d.title), id, escape(d.desc), d.body)
+		d.class, px(d.width), px(d.height), id, id, id, escape(d.title), id, escape(d.desc), d.body)
 }
 
 // alone is the picture as a file of its own.
 func (d *drawing) alone() string {
 	s := d.inline("")
-	s = strings.Replace(s, "<svg ", fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" width="%s" height="%s" `, px(wide), px(d.height)), 1)
+	s = strings.Replace(s, "<svg ", fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" width="%s" height="%s" `, px(d.width), px(d.height)), 1)
 	return strings.Replace(s, "</desc>\n", "</desc>\n<style>"+plotStyle+"</style>\n<rect class=\"paper\" width=\"100%\" height=\"100%\"/>\n", 1)
 }
 
