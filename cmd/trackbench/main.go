@@ -54,9 +54,9 @@ var exitCodes = []struct {
 	meaning string
 }{
 	{exitDone, "the run is valid, thresholds are met"},
-	{exitThreshold, "a threshold or a bar was missed"},
-	{exitUsage, "wrong usage or configuration; also a target that is not this machine without --i-own-this-target, and too few open files or ports"},
-	{exitInvalid, "the measurement is invalid, or suspect with --strict"},
+	{exitThreshold, "a threshold or a bar was missed; a gate found a regression, or a metric is missing"},
+	{exitUsage, "wrong usage or configuration; also two binaries that were not built alike, a target that is not this machine without --i-own-this-target, and too few open files or ports"},
+	{exitInvalid, "the measurement is invalid, or suspect with --strict; a gate is not decided"},
 	{exitUnreachable, "the target could not be reached, died, refuses the token, or is no trackerd"},
 	{exitIncorrect, "the target is not correct: something was lost, duplicated, reordered, skipped or wrong beyond what was allowed"},
 	{exitInternal, "internal error: the figures do not add up, and none is printed"},
@@ -176,7 +176,7 @@ Its defaults are harmless. It refuses targets that are not on this machine, unle
 	}
 	root.SetOut(b.out)
 	root.SetErr(b.err)
-	root.AddCommand(b.reportCommand(), b.compareCommand())
+	root.AddCommand(b.reportCommand(), b.compareCommand(), b.gateCommand(), b.trendCommand())
 	root.AddCommand(b.fanoutCommand(), b.marauderCommand())
 	root.AddCommand(b.churnCommand(), b.calibrateCommand(), b.nullCommand(), b.figuresCommand())
 	root.AddCommand(b.ingestCommand(), b.rpcCommand(), b.peerCommand(), b.peersCommand(), b.bareCommand(), b.envCommand(), &cobra.Command{

@@ -1,0 +1,24 @@
+//go:build !unix
+
+package trend
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+)
+
+// tryLock locks a file, or fails with errBusy. Without flock the existence of a file
+// beside it is the lock; one left behind by a crash has to be removed by hand.
+func tryLock(f *os.File) (unlock func(), err error) {
+	path := f.Name() + ".lock"
+	l, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil, errBusy
+	}
+	if err != nil {
+		return nil, err
+	}
+	_ = l.Close()
+	return func() { _ = os.Remove(path) }, nil
+}
