@@ -21,16 +21,18 @@ import (
 //	engine      engine
 //	state       live     hub     store
 //	rules       seal     rpc     wire
-//	words       track
+//	words       track   filter
 //	ground      geo     sock     fault
 //	------------ the wire ------------
-//	far bank    client ► rpc wire seal track geo     tui ► client geo track
+//	far bank    client ► rpc wire seal track geo     tui ► client filter geo track
 //	            load ► client rpc wire geo track
 var rooms = map[string]string{
 	"geo":   "",
 	"sock":  "fault",
 	"fault": "",
 	"track": "geo",
+
+	"filter": "track geo",
 
 	"rpc":        "sock fault",
 	"rpc/rpcgen": "",
@@ -53,10 +55,27 @@ var rooms = map[string]string{
 	"server": "ingest gateway web engine store/sqlite store live hub seal rpc wire track geo",
 
 	"client": "rpc wire seal track geo",
-	"tui":    "client track geo",
+	"tui":    "client filter track geo",
 	"load":   "client rpc wire track geo",
 
 	"load/peers": "load/rpcload client rpc wire track",
+
+	// The rooms of the map, from the ground up.
+	"tui/canvas":  "",
+	"tui/world":   "geo",
+	"tui/qr":      "",
+	"tui/words":   "geo tui/world",
+	"tui/look":    "filter tui/canvas",
+	"tui/overlay": "geo tui/world",
+	"tui/fleet":   "client filter track geo tui/canvas tui/world",
+	"tui/chart":   "filter track geo tui/canvas tui/world tui/words tui/look tui/fleet tui/overlay",
+	"tui/past":    "client track geo tui/fleet",
+	"tui/snap":    "client track geo tui/canvas tui/look tui/fleet",
+	"tui/conf":    "filter tui/look",
+	"tui/tty":     "tui/canvas tui/look",
+	"tui/tell":    "client filter track geo tui/canvas tui/world tui/words tui/fleet",
+	"tui/page":    "client track geo tui/canvas tui/look tui/world tui/words tui/chart tui/fleet tui/tty tui/qr",
+	"tui/tuitest": "client track geo tui/canvas tui/world",
 }
 
 // doors says which room may import a third-party module. Test files may use more;
@@ -73,14 +92,16 @@ var doors = map[string]string{
 	"github.com/VictoriaMetrics/metrics":      "web",
 	"github.com/HdrHistogram/hdrhistogram-go": "load",
 	"google.golang.org/grpc":                  "load/peers", // what ours is measured beside
-	"github.com/skip2/go-qrcode":              "tui",
-	"charm.land/bubbletea/v2":                 "tui",
-	"github.com/charmbracelet/x/ansi":         "tui",
-	"github.com/charmbracelet/x/term":         "tui",
-	"github.com/charmbracelet/colorprofile":   "tui",
+	"github.com/skip2/go-qrcode":              "tui/qr",
+	"charm.land/bubbletea/v2":                 "tui/tty",
+	"github.com/charmbracelet/x/ansi":         "tui/canvas tui/tty",
+	"github.com/charmbracelet/x/term":         "tui/tty tui/tell tui/tuitest",
+	"github.com/charmbracelet/x/vt":           "tui/tuitest", // a terminal for tests
+	"github.com/creack/pty":                   "tui/tuitest",
+	"github.com/charmbracelet/colorprofile":   "tui/tty tui/tell",
 	"github.com/spf13/cobra":                  "cmd",
 	"github.com/spf13/pflag":                  "cmd",
-	"golang.org/x/term":                       "tui cmd",
+	"golang.org/x/term":                       "cmd",
 	"github.com/rogpeppe/go-internal":         "cmd/internal/clitest", // what tests of commands share
 }
 
@@ -145,7 +166,7 @@ func mayEnter(room, allowed, to string, test bool) bool {
 func TestCommandsUseTheirOwnBank(t *testing.T) {
 	banks := map[string]string{
 		"trackerd":   "server fault",
-		"trackctl":   "client tui load track geo seal wire",
+		"trackctl":   "client filter tui load track geo seal wire",
 		"trackbench": "client load track geo seal wire",
 	}
 	walk(t, "../cmd", func(file, room string, imports []string) {

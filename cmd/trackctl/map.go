@@ -3,15 +3,16 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"tracker/pkg/client"
-	"tracker/pkg/track"
+	"tracker/pkg/filter"
 	"tracker/pkg/tui"
+	tuifleet "tracker/pkg/tui/fleet"
+	"tracker/pkg/tui/look"
 )
 
 // mapFlags are what the map is told.
@@ -31,9 +32,10 @@ func (a *app) mapCommand() *cobra.Command {
 		Use:   "map",
 		Short: "The live map",
 		Long: `Shows the devices on a map of the world, moving. h j k l or the arrows pan, + and - zoom,
-/ filters, f follows, ? helps, q quits. Where there is no terminal it tells of the fleet
+n selects, f follows, ? helps, q quits. Where there is no terminal it tells of the fleet
 in plain lines.`,
 		Example: `  trackctl map
+  trackctl map --map harbour
   trackctl map --once
   trackctl map --plain --for 20s`,
 		Args: cobra.NoArgs,
@@ -50,10 +52,11 @@ in plain lines.`,
 	}
 	f := cmd.Flags()
 	m.flags(f)
+	m.mapFlag(f)
 	f.BoolVar(&m.once, "once", false, "print one picture and end")
 	f.BoolVar(&m.plain, "plain", false, "plain sentences, at most one a second, for logs and screen readers")
 	f.BoolVar(&m.noMouse, "no-mouse", false, "leave the mouse to the terminal")
-	f.StringVar(&m.theme, "theme", "", strings.Join(tui.Themes, ", "))
+	f.StringVar(&m.theme, "theme", "", strings.Join(look.Names, ", "))
 	f.StringVar(&m.glyphs, "glyphs", "auto", "auto, braille, block or ascii")
 	f.DurationVar(&m.stale, "stale", 2*time.Minute, "a device silent for this `time` is stale")
 	f.DurationVar(&m.lost, "lost", 15*time.Minute, "and after this `time` lost")
@@ -78,10 +81,16 @@ func (a *app) showMap(ctx context.Context, area client.Area, m *mapFlags) error 
 	if err != nil {
 		return err
 	}
+	defer conn.Close()
+	// Before the terminal is taken: a wrong address or token is told in a sentence.
+	watch, err := conn.Watch(ctx, area)
+	if err != nil {
+		return err
+	}
+	defer watch.Close()
 	o := tui.Options{
 		Server: conn.Server(), Theme: m.theme, Glyphs: m.glyphs, Mouse: !m.noMouse,
-		StaleAfter: m.stale, LostAfter: m.lost,
-		Feed: func(ctx context.Context, s *tui.Store) error { return feedMap(ctx, conn, area, s) },
+		Ages: filter.Ages{Stale: m.stale, Lost: m.lost}, Feed: tuifleet.FromWatch(watch),
 	}
 	switch {
 	case m.once:
@@ -92,46 +101,4 @@ func (a *app) showMap(ctx context.Context, area client.Area, m *mapFlags) error 
 		err = tui.Run(ctx, o)
 	}
 	return errors.Join(err, ctx.Err())
-}
-
-// feedMap fills a store from a watch until the watch ends.
-func feedMap(ctx context.Context, conn *client.Conn, area client.Area, s *tui.Store) error {
-	w, err := conn.Watch(ctx, area)
-	if err != nil {
-		return err
-	}
-	defer w.Close()
-	for e, err := range w.Events() {
-		if err != nil {
-			return err
-		}
-		feedEvent(&e, s)
-	}
-	return nil
-}
-
-func feedEvent(e *client.Event, s *tui.Store) {
-	switch e.Kind {
-	case client.Snapshot, client.Resync:
-		s.Skipped(e.Skipped)
-		s.Snapshot(e.Fixes, e.First, e.More)
-	case client.Fixes:
-		s.Apply(e.Fixes)
-		s.Left(e.Left)
-	case client.Disconnected:
-		s.SetLink(tui.Reconnecting, fmt.Sprintf("%s, again in %v", shortly(e.Err), e.RetryIn.Round(100*time.Millisecond)))
-		return
-	}
-	s.SetLink(tui.Live, "")
-}
-
-// shortly is an error in the few words that a status line has room for.
-func shortly(err error) string {
-	if errors.Is(err, client.ErrUnreachable) {
-		return "no answer"
-	}
-	if errors.Is(err, track.ErrDenied) {
-		return "not allowed"
-	}
-	return err.Error()
 }

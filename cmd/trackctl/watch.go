@@ -17,6 +17,7 @@ import (
 type areaFlags struct {
 	devices []string
 	box     string
+	shared  string
 }
 
 func (s *areaFlags) flags(f *pflag.FlagSet) {
@@ -24,7 +25,18 @@ func (s *areaFlags) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.box, "bbox", "", "only inside `S,W,N,E`, in degrees; W greater than E crosses the antimeridian")
 }
 
+// mapFlag is for what can look at a shared map as well.
+func (s *areaFlags) mapFlag(f *pflag.FlagSet) {
+	f.StringVar(&s.shared, "map", "", "only the devices on this shared map, by `name or id`")
+}
+
 func (s *areaFlags) area() (client.Area, error) {
+	if s.shared != "" {
+		if len(s.devices) > 0 || s.box != "" {
+			return client.Area{}, usagef("--map excludes --device and --bbox")
+		}
+		return client.Area{Map: s.shared}, nil
+	}
 	if s.box == "" {
 		return client.Area{Devices: s.devices}, nil
 	}
@@ -41,7 +53,7 @@ func (s *areaFlags) area() (client.Area, error) {
 func (a *app) watchCommand() *cobra.Command {
 	var area areaFlags
 	w := watching{app: a}
-	var format, shared string
+	var format string
 	var length time.Duration
 	cmd := &cobra.Command{
 		Use:   "watch",
@@ -62,13 +74,9 @@ not held up. A line that breaks is taken up again without repeating what was wri
 				return usagef("--format %q: want text or jsonl", format)
 			}
 			what, err := area.area()
-			if err == nil && shared != "" && (len(what.Devices) > 0 || what.Box != nil) {
-				err = usagef("--map excludes --device and --bbox")
-			}
 			if err != nil {
 				return err
 			}
-			what.Map = shared
 			out, err := newWriter(a.out, format)
 			if err != nil {
 				return err
@@ -79,7 +87,7 @@ not held up. A line that breaks is taken up again without repeating what was wri
 	}
 	f := cmd.Flags()
 	area.flags(f)
-	f.StringVar(&shared, "map", "", "only the devices on this shared map, by `name or id`")
+	area.mapFlag(f)
 	f.StringVar(&format, "format", "text", "text or jsonl")
 	f.BoolVar(&w.onlyNew, "only-new", false, "leave the present out, begin with the next fix")
 	f.DurationVar(&length, "for", 0, "stop after this `time`")

@@ -10,23 +10,40 @@ import (
 	"github.com/charmbracelet/colorprofile"
 
 	"tracker/pkg/tui/canvas"
+	"tracker/pkg/tui/fleet"
+	"tracker/pkg/tui/tuitest"
 )
 
 // busyScreen is a screen full of a fleet of which a tenth moves by about a dot between
 // two frames.
-func busyScreen(tb testing.TB, n, w, h int, theme string) (s *screen, step func()) {
+func busyScreen(tb testing.TB, n, w, h int, themeName string) (s *screen, step func()) {
 	tb.Helper()
-	f := newFleet(n, 3, wholeWorld)
-	clock := &fakeClock{epoch}
-	store := NewStore(clock.now)
-	store.Snapshot(f.step(time.Second, 1), true, false)
-	store.SetLink(Live, "")
-	s = newScreen(&Options{Server: "tracker.example.org:4810", Now: clock.now}, store, themes[theme], canvas.Braille)
-	s.resize(w, h)
-	s.compose()
+	f := tuitest.NewFleet(n, 3, tuitest.World)
+	clock := tuitest.NewClock()
+	o := Options{Server: "tracker.example.org:4810", Now: clock.Now}
+	store := o.store()
+	store.Snapshot(f.Step(time.Second, 1), true, false)
+	store.SetLink(fleet.Live, "")
+	s, err := newScreen(&o, store, theme(themeName), canvas.Braille)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s.Resize(w, h)
+	s.Draw(clock.At)
 	return s, func() {
-		clock.advance(100 * time.Millisecond)
-		store.Apply(f.step(12*time.Minute, 0.1))
+		clock.Advance(100 * time.Millisecond)
+		store.Apply(f.Step(12*time.Minute, 0.1))
+	}
+}
+
+// composer makes frames as a terminal gets them, in memory that is used again.
+func composer(s *screen) func() string {
+	var buf []byte
+	return func() string {
+		c := s.Draw(time.Time{})
+		theme, glyphs := s.Look()
+		buf = c.Encode(buf[:0], theme, glyphs)
+		return string(buf)
 	}
 }
 
@@ -34,14 +51,15 @@ func BenchmarkCompose(b *testing.B) {
 	for _, n := range []int{1000, 10_000, 100_000} {
 		b.Run(fmt.Sprintf("120x40/%d", n), func(b *testing.B) {
 			s, step := busyScreen(b, n, 120, 40, "dark")
+			compose, frame := composer(s), ""
 			b.ReportAllocs()
 			for b.Loop() {
 				b.StopTimer()
 				step()
 				b.StartTimer()
-				s.compose()
+				frame = compose()
 			}
-			b.ReportMetric(float64(len(s.frame)), "bytes/frame")
+			b.ReportMetric(float64(len(frame)), "bytes/frame")
 		})
 	}
 }
@@ -51,10 +69,11 @@ func BenchmarkPan(b *testing.B) {
 	s, _ := busyScreen(b, 10_000, 120, 40, "dark")
 	s.key("+")
 	s.key("+")
+	compose := composer(s)
 	b.ReportAllocs()
 	for b.Loop() {
 		s.view.Pan(2, 0)
-		s.compose()
+		compose()
 	}
 }
 
@@ -64,10 +83,11 @@ func TestComposeAllocatesNothingPerCell(t *testing.T) {
 	few, _ := busyScreen(t, 300, 120, 40, "dark")
 	many, _ := busyScreen(t, 30_000, 120, 40, "dark")
 	count := func(s *screen) float64 {
+		compose := composer(s)
 		for range 3 {
-			s.compose()
+			compose()
 		}
-		return testing.AllocsPerRun(5, func() { s.compose() })
+		return testing.AllocsPerRun(5, func() { compose() })
 	}
 	a, b := count(few), count(many)
 	if a > 400 || b > 400 {
@@ -80,7 +100,9 @@ func TestComposeAllocatesNothingPerCell(t *testing.T) {
 func wire(t *testing.T, n, w, h, frames int, theme string) (first, each int) {
 	t.Helper()
 	m := &framer{left: frames}
-	m.s, m.step = busyScreen(t, n, w, h, theme)
+	s, step := busyScreen(t, n, w, h, theme)
+	m.compose, m.step = composer(s), step
+	m.frame = m.compose()
 	p := tea.NewProgram(m, tea.WithInput(nil), tea.WithOutput(&m.out), tea.WithWindowSize(w, h),
 		tea.WithEnvironment([]string{"TERM=xterm-256color"}), tea.WithColorProfile(colorprofile.ANSI256),
 		tea.WithoutSignals(), tea.WithFPS(120))
@@ -98,29 +120,32 @@ func (c *counter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+type nextFrame struct{}
+
 // framer shows frames one after the other, each long enough to be sent.
 type framer struct {
-	s     *screen
-	step  func()
-	left  int
-	out   counter
-	first int
+	compose func() string
+	step    func()
+	frame   string
+	left    int
+	out     counter
+	first   int
 }
 
 func (f *framer) Init() tea.Cmd { return f.soon() }
 
 func (f *framer) soon() tea.Cmd {
-	return tea.Tick(30*time.Millisecond, func(time.Time) tea.Msg { return tickMsg{} })
+	return tea.Tick(30*time.Millisecond, func(time.Time) tea.Msg { return nextFrame{} })
 }
 
 func (f *framer) View() tea.View {
-	v := tea.NewView(f.s.frame)
+	v := tea.NewView(f.frame)
 	v.AltScreen = true
 	return v
 }
 
 func (f *framer) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
-	if _, ok := msg.(tickMsg); !ok {
+	if _, ok := msg.(nextFrame); !ok {
 		return f, nil
 	}
 	if f.first == 0 {
@@ -131,7 +156,7 @@ func (f *framer) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	}
 	f.left--
 	f.step()
-	f.s.compose()
+	f.frame = f.compose()
 	return f, f.soon()
 }
 

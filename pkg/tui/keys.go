@@ -1,78 +1,10 @@
 package tui
 
 import (
-	"slices"
-
+	"tracker/pkg/tui/fleet"
+	"tracker/pkg/tui/tty"
 	"tracker/pkg/tui/world"
 )
-
-// binding is one row of the table that keys, the help overlay and the hint line are
-// made from.
-type binding struct {
-	keys  []string // as the terminal names them
-	shown string   // in the help; bindings without it are told by the next one
-	help  string
-	hint  string // one word for the line at the bottom, if it belongs there
-	rank  int    // the higher the sooner the hint makes room
-	do    func(*screen)
-}
-
-const (
-	panStep  = 1.0 / 8
-	panLeap  = 1.0 / 2
-	zoomStep = 0.5
-)
-
-var bindings []binding
-
-func init() { // not a literal, because the help that it draws refers to it
-	bindings = []binding{
-		{[]string{"h", "left"}, "", "", "", 0, func(s *screen) { s.pan(-panStep, 0) }},
-		{[]string{"j", "down"}, "", "", "", 0, func(s *screen) { s.vertical(1, panStep) }},
-		{[]string{"k", "up"}, "", "", "", 0, func(s *screen) { s.vertical(-1, panStep) }},
-		{[]string{"l", "right"}, "hjkl ←↓↑→", "pan; in the list: select", "pan", 1, func(s *screen) { s.pan(panStep, 0) }},
-		{[]string{"H", "shift+left"}, "", "", "", 0, func(s *screen) { s.pan(-panLeap, 0) }},
-		{[]string{"J", "shift+down", "pgdown"}, "", "", "", 0, func(s *screen) { s.vertical(1, panLeap) }},
-		{[]string{"K", "shift+up", "pgup"}, "", "", "", 0, func(s *screen) { s.vertical(-1, panLeap) }},
-		{[]string{"L", "shift+right"}, "HJKL", "pan half a screen; in the list: a page", "", 0, func(s *screen) { s.pan(panLeap, 0) }},
-		{[]string{"+", "="}, "", "", "", 0, func(s *screen) { s.zoom(zoomStep) }},
-		{[]string{"-", "_"}, "+/-", "zoom in, zoom out", "zoom", 2, func(s *screen) { s.zoom(-zoomStep) }},
-		{[]string{"0"}, "0", "fit all devices", "fit", 5, func(s *screen) { s.fitAll() }},
-		{[]string{"z"}, "z", "zoom to the selected device", "", 0, func(s *screen) { s.zoomToSelected() }},
-		{[]string{"f"}, "f", "follow the selected device", "follow", 3, func(s *screen) { s.toggleFollow() }},
-		{[]string{"t"}, "t", "trails: selected, all, off", "trails", 6, func(s *screen) { s.trails = (s.trails + 1) % trailModes }},
-		{[]string{"tab", "shift+tab"}, "tab", "map or list", "list", 4, func(s *screen) { s.toggleFocus() }},
-		{[]string{"n"}, "", "", "", 0, func(s *screen) { s.moveSelection(1) }},
-		{[]string{"N"}, "n/N", "next device, device before", "", 0, func(s *screen) { s.moveSelection(-1) }},
-		{[]string{"g", "home"}, "", "", "", 0, func(s *screen) { s.selectRow(0) }},
-		{[]string{"G", "end"}, "g/G", "first device, last device", "", 0, func(s *screen) { s.selectRow(len(s.list.rows) - 1) }},
-		{[]string{"s"}, "", "", "", 0, func(s *screen) { s.sortBy((s.list.by+1)%orders, false) }},
-		{[]string{"S"}, "s/S", "sort the list by the next column, reverse", "", 0, func(s *screen) { s.sortBy(s.list.by, !s.list.reverse) }},
-		{[]string{"enter"}, "enter", "go to the selected device", "", 0, func(s *screen) { s.goToSelected() }},
-		{[]string{"esc"}, "esc", "back: help, list, follow, selection", "", 0, func(s *screen) { s.back() }},
-		{[]string{"space"}, "space", "pause the picture, not the feed", "pause", 7, func(s *screen) { s.togglePause() }},
-		{[]string{"b"}, "b", "borders on or off", "", 0, func(s *screen) { s.borders = !s.borders }},
-		{[]string{"m"}, "m", "leave the mouse to the terminal, to select text", "", 0, func(s *screen) { s.noMouse = !s.noMouse }},
-		{[]string{"ctrl+l"}, "ctrl+l", "draw everything again", "", 0, func(s *screen) { s.redraw = true }},
-		{[]string{"ctrl+z"}, "ctrl+z", "back to the shell for a while", "", 0, func(s *screen) { s.suspend = true }},
-		{[]string{"?"}, "?", "this help", "help", 0, func(s *screen) { s.help = true }},
-		{[]string{"q", "ctrl+c"}, "q", "quit", "quit", 0, func(s *screen) { s.quit = true }},
-	}
-}
-
-// key does what a key is bound to, and nothing if it is not. While the help is open
-// any key but those that quit only closes it.
-func (s *screen) key(name string) {
-	i := slices.IndexFunc(bindings, func(b binding) bool { return slices.Contains(b.keys, name) })
-	quits := name == "q" || name == "ctrl+c"
-	switch {
-	case s.help && !quits:
-		s.help, s.dirty = false, true
-	case i >= 0:
-		s.dirty = true
-		bindings[i].do(s)
-	}
-}
 
 // pan moves the view by parts of its size. Whoever pans takes the wheel: the view no
 // longer fits or follows by itself.
@@ -117,9 +49,9 @@ const (
 
 func (s *screen) fit() {
 	s.places = s.places[:0]
-	for i := range s.points {
-		if p := &s.points[i]; p.alive && p.placed() {
-			s.places = append(s.places, p.pos)
+	for i := range s.frame.Points {
+		if p := &s.frame.Points[i]; p.Alive() && p.Placed() {
+			s.places = append(s.places, p.Pos)
 		}
 	}
 	s.view.Fit(s.places, fitZoom)
@@ -127,10 +59,10 @@ func (s *screen) fit() {
 }
 
 func (s *screen) selectedPos() (pos world.Pos, ok bool) {
-	if s.selIndex == nobody || !s.points[s.selIndex].placed() {
+	if s.selIndex == fleet.Nobody || !s.frame.Points[s.selIndex].Placed() {
 		return world.Pos{}, false
 	}
-	return s.points[s.selIndex].pos, true
+	return s.frame.Points[s.selIndex].Pos, true
 }
 
 func (s *screen) centreOn(minZoom float64) {
@@ -171,41 +103,45 @@ func (s *screen) toggleFocus() {
 	} else {
 		s.focus = onMap
 	}
-	s.list.dirty = true
 }
 
 func (s *screen) togglePause() {
 	s.paused = !s.paused
-	s.pausedAt = s.store.status().fixes
+	s.pausedAt = s.store.Status().Fixes
 }
 
-func (s *screen) sortBy(by order, reverse bool) {
-	s.list.by, s.list.reverse, s.list.dirty = by, reverse, true
-	s.list.top = 0
+func (s *screen) sortBy(by fleet.Column, reverse bool) {
+	s.list.by, s.list.reverse, s.list.top = by, reverse, 0
+}
+
+// rows are the devices in the order of the list.
+func (s *screen) rows() []int32 {
+	s.order.Ask(s.list.by, s.list.reverse, &s.frame)
+	return s.order.Rows()
 }
 
 func (s *screen) selectRow(row int) {
-	s.renewList()
-	if len(s.list.rows) == 0 {
+	rows := s.rows()
+	if len(rows) == 0 {
 		return
 	}
-	row = min(max(row, 0), len(s.list.rows)-1)
-	s.choose(s.list.rows[row])
-	s.list.show(row, max(s.lay.list.h-1, 1))
+	row = min(max(row, 0), len(rows)-1)
+	s.choose(rows[row])
+	s.list.show(row, max(s.lay.list.h-1, 1), len(rows))
 }
 
 func (s *screen) moveSelection(by int) {
-	s.renewList()
-	row := s.list.row(s.selIndex)
+	n := len(s.rows())
+	row := s.order.Row(s.selIndex)
 	if row < 0 && by < 0 {
-		row = len(s.list.rows)
+		row = n
 	}
 	s.selectRow(row + by)
 }
 
 // choose selects the device of a point.
 func (s *screen) choose(point int32) {
-	if fix, _, ok := s.store.info(point); ok {
+	if fix, _, ok := s.store.Info(point); ok {
 		s.sel, s.selIndex = fix.Device, point
 	}
 }
@@ -218,38 +154,30 @@ func (s *screen) back() {
 	case s.follow:
 		s.follow = false
 	default:
-		s.sel, s.selIndex = 0, nobody
+		s.sel, s.selIndex = 0, fleet.Nobody
 	}
 }
 
-// mouse events, in cells of the screen.
-type mouseKind uint8
-
-const (
-	mousePress mouseKind = iota
-	mouseDrag
-	mouseRelease
-	mouseWheelUp
-	mouseWheelDown
-)
-
-func (s *screen) mouse(kind mouseKind, x, y int) {
+// mouse takes an event of the mouse, in cells of the screen.
+func (s *screen) mouse(e tty.Event) {
 	s.dirty = true
 	if s.help {
-		s.help = kind != mousePress
+		s.help = e.Kind != tty.Click
 		return
 	}
-	switch kind {
-	case mousePress:
-		s.press(x, y)
-	case mouseDrag:
-		s.drag(x, y)
-	case mouseRelease:
-		s.release(x, y)
-	case mouseWheelUp:
-		s.wheel(x, y, 1)
-	case mouseWheelDown:
-		s.wheel(x, y, -1)
+	switch e.Kind {
+	case tty.Click:
+		s.press(e.X, e.Y)
+	case tty.Drag:
+		s.drag(e.X, e.Y)
+	case tty.Release:
+		s.release(e.X, e.Y)
+	case tty.Wheel:
+		up := 1
+		if e.Button == tty.WheelDown {
+			up = -1
+		}
+		s.wheel(e.X, e.Y, up)
 	}
 }
 
@@ -260,8 +188,8 @@ func (s *screen) press(x, y int) {
 		return
 	}
 	s.focus = onList
-	if row := s.list.top + y - s.lay.list.y - 1; y > s.lay.list.y && row < len(s.list.rows) {
-		again := s.list.rows[row] == s.selIndex
+	if row := s.list.top + y - s.lay.list.y - 1; y > s.lay.list.y && row < len(s.order.Rows()) {
+		again := s.order.Rows()[row] == s.selIndex
 		s.selectRow(row)
 		if again {
 			s.goToSelected()
@@ -288,21 +216,8 @@ func (s *screen) release(x, y int) {
 
 // selectNear selects the device nearest to a cell of the map, within two cells.
 func (s *screen) selectNear(x, y int) {
-	cx, cy := float64(2*(x-s.lay.m.x)+1), float64(4*(y-s.lay.m.y)+2)
-	m := s.view.Mapper()
-	best, at := 6.0*6.0, nobody
-	for i := range s.points {
-		p := &s.points[i]
-		if !p.alive || !p.placed() {
-			continue
-		}
-		dx, dy := m.Dot(p.pos)
-		if d := (dx-cx)*(dx-cx) + (dy-cy)*(dy-cy); d < best {
-			best, at = d, int32(i)
-		}
-	}
-	if at != nobody {
-		s.choose(at)
+	if hit := s.chart.At(x-s.lay.m.x, y-s.lay.m.y); hit.Device != fleet.Nobody {
+		s.choose(hit.Device)
 	}
 }
 
@@ -317,6 +232,6 @@ func (s *screen) wheel(x, y, up int) {
 		s.view.ZoomAt(float64(up)*zoomStep, dx, dy)
 	case s.lay.list.has(x, y):
 		s.list.top -= 3 * up
-		s.list.clamp(max(s.lay.list.h-1, 1))
+		s.list.clamp(max(s.lay.list.h-1, 1), len(s.order.Rows()))
 	}
 }

@@ -11,15 +11,16 @@ import (
 	"time"
 
 	"tracker/pkg/client"
-	"tracker/pkg/track"
 	"tracker/pkg/tui/canvas"
+	"tracker/pkg/tui/fleet"
+	"tracker/pkg/tui/tuitest"
 )
 
 // feedOf loads fixes and then waits to be told to stop.
-func feedOf(fixes ...client.Fix) func(context.Context, *Store) error {
-	return func(ctx context.Context, s *Store) error {
+func feedOf(fixes ...client.Fix) func(context.Context, *fleet.Store) error {
+	return func(ctx context.Context, s *fleet.Store) error {
 		s.Snapshot(fixes, true, false)
-		s.SetLink(Live, "")
+		s.SetLink(fleet.Live, "")
 		<-ctx.Done()
 		return ctx.Err()
 	}
@@ -70,22 +71,22 @@ func TestOnceInASCII(t *testing.T) {
 			t.Fatalf("byte %#x at %d:\n%s", b, i, out.String())
 		}
 	}
-	golden(t, "once-ascii", out.String())
+	tuitest.Golden(t, "once-ascii", out.String())
 }
 
 func TestOnceEndsWithItsFeed(t *testing.T) {
 	var out bytes.Buffer
 	down := errors.New("connection refused")
-	fail := func(context.Context, *Store) error { return down }
+	fail := func(context.Context, *fleet.Store) error { return down }
 	if err := Once(context.Background(), &out, Options{Feed: fail}); !errors.Is(err, down) || out.Len() > 0 {
 		t.Errorf("%v, wrote %q", err, out.String())
 	}
-	panics := func(context.Context, *Store) error { panic("oh") }
+	panics := func(context.Context, *fleet.Store) error { panic("oh") }
 	if err := Once(context.Background(), &out, Options{Feed: panics}); err == nil || !strings.Contains(err.Error(), "panic: oh") {
 		t.Errorf("a feed that panics: %v", err)
 	}
 	// A feed that is complete without a snapshot shows what it had.
-	short := func(_ context.Context, s *Store) error {
+	short := func(_ context.Context, s *fleet.Store) error {
 		s.Apply(vans(3))
 		return nil
 	}
@@ -102,7 +103,7 @@ func TestOnceEndsWithItsFeed(t *testing.T) {
 func TestOnceDoesNotWaitForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		silent := func(ctx context.Context, s *Store) error {
+		silent := func(ctx context.Context, s *fleet.Store) error {
 			<-ctx.Done()
 			return ctx.Err()
 		}
@@ -129,32 +130,8 @@ func TestWrongOptionsAreSaid(t *testing.T) {
 	}
 }
 
-func TestGlyphsByTerminalAndLocale(t *testing.T) {
-	for _, tt := range []struct {
-		env  string
-		want canvas.Glyphs
-	}{
-		{"TERM=xterm-256color LANG=en_US.UTF-8", canvas.Braille},
-		{"TERM=xterm-256color", canvas.Braille},
-		{"TERM=linux LANG=de_DE.utf8", canvas.Blocks},
-		{"TERM=linux LANG=C", canvas.ASCII},
-		{"TERM=xterm LC_ALL=POSIX LANG=en_US.UTF-8", canvas.ASCII},
-		{"TERM=xterm LC_CTYPE=en_US.UTF-8 LANG=C", canvas.Braille},
-	} {
-		o := Options{Environ: strings.Fields(tt.env)}
-		if got, err := o.glyphs(); got != tt.want || err != nil {
-			t.Errorf("%s: %d, %v, want %d", tt.env, got, err, tt.want)
-		}
-	}
-	for name, want := range map[string]canvas.Glyphs{"braille": canvas.Braille, "block": canvas.Blocks, "ascii": canvas.ASCII} {
-		if got, err := (&Options{Glyphs: name, Environ: []string{"LANG=C"}}).glyphs(); got != want || err != nil {
-			t.Errorf("%s: %d, %v", name, got, err)
-		}
-	}
-}
-
 // plainLines runs Plain for a while of its own time and returns what it wrote and when.
-func plainLines(t *testing.T, d time.Duration, feed func(context.Context, *Store) error) (lines []string) {
+func plainLines(t *testing.T, d time.Duration, feed func(context.Context, *fleet.Store) error) (lines []string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), d)
@@ -186,22 +163,22 @@ func (w *lineClock) Write(b []byte) (int, error) {
 }
 
 func TestPlainTellsInSentences(t *testing.T) {
-	lines := plainLines(t, 25*time.Second, func(ctx context.Context, s *Store) error {
-		f := newFleet(30, 5, europe)
-		f.clock = time.Now()
-		s.Snapshot(f.step(time.Second, 1), true, false)
-		s.SetLink(Live, "")
+	lines := plainLines(t, 25*time.Second, func(ctx context.Context, s *fleet.Store) error {
+		f := tuitest.NewFleet(30, 5, tuitest.Europe)
+		f.Clock = time.Now()
+		s.Snapshot(f.Step(time.Second, 1), true, false)
+		s.SetLink(fleet.Live, "")
 		for i := range 100 {
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
 			case <-time.After(time.Second):
 			}
-			fixes := f.step(time.Second, 0.5)
+			fixes := f.Step(time.Second, 0.5)
 			if i == 5 {
 				fixes = append(fixes, fixes[0])
 				fixes[len(fixes)-1].Event = "sos"
-				fixes[len(fixes)-1].Time = f.clock.Add(time.Millisecond)
+				fixes[len(fixes)-1].Time = f.Clock.Add(time.Millisecond)
 			}
 			s.Apply(fixes)
 		}
@@ -235,7 +212,7 @@ func TestPlainIsSilentWhenNothingHappens(t *testing.T) {
 	if len(lines) > 5 {
 		t.Errorf("%d lines about two devices that said nothing:\n%s", len(lines), strings.Join(lines, "\n"))
 	}
-	lines = plainLines(t, time.Minute, func(ctx context.Context, _ *Store) error {
+	lines = plainLines(t, time.Minute, func(ctx context.Context, _ *fleet.Store) error {
 		<-ctx.Done()
 		return nil
 	})
@@ -245,7 +222,7 @@ func TestPlainIsSilentWhenNothingHappens(t *testing.T) {
 }
 
 func TestPlainEndsWithASummaryWhenTheFeedIsComplete(t *testing.T) {
-	lines := plainLines(t, time.Hour, func(_ context.Context, s *Store) error {
+	lines := plainLines(t, time.Hour, func(_ context.Context, s *fleet.Store) error {
 		s.Snapshot(vans(4), true, false)
 		return nil
 	})
@@ -272,84 +249,5 @@ func TestHostileNamesInSentences(t *testing.T) {
 	all := strings.Join(lines, "")
 	if strings.ContainsAny(all, "\x1b\u202e\r\n") || !strings.Contains(all, "a?b?[31m") {
 		t.Errorf("%q", lines)
-	}
-}
-
-func TestWords(t *testing.T) {
-	for _, tt := range []struct{ got, want string }{
-		{thousands(0), "0"}, {thousands(999), "999"}, {thousands(1000), "1,000"}, {thousands(1234567), "1,234,567"},
-		{rate(0), "0"}, {rate(0.25), "0.2"}, {rate(9812), "9812"}, {rate(98_123), "98.1k"},
-		{age(-time.Second), "0s"}, {age(59 * time.Second), "59s"}, {age(61 * time.Minute), "1h"}, {age(47 * time.Hour), "47h"}, {age(1e6 * time.Hour), "999d"},
-		{length(0.61), "0.6 m"}, {length(38), "38 m"}, {length(2400), "2.4 km"}, {length(611_000), "611 km"},
-		{direction(0), "north"}, {direction(359.9), "north"}, {direction(131), "south-east"}, {direction(292.5), "north-west"},
-		{string(arrow(0)), "↑"}, {string(arrow(35999)), "↑"}, {string(arrow(13100)), "↘"}, {string(arrow(2250)), "↗"},
-		{spoken(0), "0 seconds"}, {spoken(time.Second), "1 second"}, {spoken(3 * time.Minute), "3 minutes"}, {spoken(80 * time.Hour), "3 days"},
-		{near(fixOf(1, "", epoch, 48.14, 11.58).At), "in Munich"}, {near(fixOf(1, "", epoch, -40, -120).At), ""},
-		{near(fixOf(1, "", epoch, 48.14, 12.6).At), "76 km east of Munich"},
-		{place(fixOf(1, "", epoch, -33.5, -70.25).At), "33.50000 south, 70.25000 west"},
-	} {
-		if tt.got != tt.want {
-			t.Errorf("%q, want %q", tt.got, tt.want)
-		}
-	}
-	f := fixOf(1, "moto-3", epoch, 47.07, 15.44)
-	f.Has |= track.HasVel | track.HasBat
-	f.Speed, f.Course, f.Battery = 36.7, 315, 22
-	if got, want := sentence("moto-3", &f, isMoving, time.Second),
-		"moto-3: 47.07000 north, 15.44000 east, in Graz, moving 132 km/h north-west, battery 22 percent, fix 1 second ago."; got != want {
-		t.Errorf("%q, want %q", got, want)
-	}
-	if got, want := sentence("x", &client.Fix{}, isIdle, 0), "x: no place known, idle, fix 0 seconds ago."; got != want {
-		t.Errorf("%q, want %q", got, want)
-	}
-}
-
-func TestMeterSlowsFramesDown(t *testing.T) {
-	m := &meter{}
-	if m.interval(true) != fastest || m.interval(false) != blurred || m.complaint() != "" {
-		t.Errorf("at rest: %v, %v, %q", m.interval(true), m.interval(false), m.complaint())
-	}
-	for range 50 {
-		m.took(200 * time.Millisecond)
-	}
-	if got := m.interval(true).Round(time.Millisecond); got != 600*time.Millisecond {
-		t.Errorf("a terminal that takes 200 ms: %v, want 600ms", got)
-	}
-	if got := m.complaint(); got != "2 fps, slow link" {
-		t.Errorf("complaint %q", got)
-	}
-	for range 50 {
-		m.took(time.Hour)
-	}
-	if got := m.interval(true); got != slowest {
-		t.Errorf("a terminal that hangs: %v, want %v", got, slowest)
-	}
-	for range 100 {
-		m.took(0)
-	}
-	if m.interval(true) != fastest {
-		t.Errorf("it does not recover: %v", m.interval(true))
-	}
-}
-
-func TestThemesAreComplete(t *testing.T) {
-	for _, name := range Themes {
-		if _, err := themeByName(name); err != nil {
-			t.Error(err)
-		}
-		if name == "mono" {
-			continue
-		}
-		seen := map[string]string{}
-		for _, s := range stateLooks {
-			sgr := looks[name].fg[s.style]
-			if sgr == "" {
-				t.Errorf("%s: %s has no colour", name, s.name)
-			}
-			if other := seen[sgr]; other != "" {
-				t.Errorf("%s: %s and %s look alike", name, s.name, other)
-			}
-			seen[sgr] = s.name
-		}
 	}
 }

@@ -6,37 +6,45 @@ import (
 	"time"
 
 	"tracker/pkg/client"
+	"tracker/pkg/filter"
 	"tracker/pkg/geo"
 	"tracker/pkg/track"
 	"tracker/pkg/tui/canvas"
+	"tracker/pkg/tui/chart"
+	"tracker/pkg/tui/conf"
+	"tracker/pkg/tui/fleet"
+	"tracker/pkg/tui/look"
+	"tracker/pkg/tui/tty"
+	"tracker/pkg/tui/words"
 	"tracker/pkg/tui/world"
 )
 
-// screen is the whole of the program's face: what is shown, and what a key or the
-// mouse does to it. It knows no terminal: keys come in as names, frames go out as
-// strings. It belongs to one goroutine.
+// screen is the whole of the map's face: what is shown, and what a key or the mouse
+// does to it. It is a tty.Page, and so knows no terminal. It belongs to one goroutine.
 type screen struct {
-	store  *Store
-	now    func() time.Time
+	store  *fleet.Store
 	server string
 	theme  *canvas.Theme
 	glyphs canvas.Glyphs
-	ages   ages
+	link   *tty.Pace // how fast the terminal is
+	keys   *conf.Keymap
+	does   map[string]func(*screen) // by name of the action
 
 	w, h  int
 	lay   layout
 	view  world.View
 	focus focus
 	list  list
+	order *fleet.Order
 
 	sel      track.DeviceID // 0 is none
-	selIndex int32          // where it is in points now, nobody if it is not
+	selIndex int32          // where it is in the frame, fleet.Nobody if it is not
 	follow   bool
 	fitting  bool // the view keeps all devices in sight until it is moved by hand
 	fitted   int  // how many devices it was fitted to
 	fittedAt time.Time
-	trails   trailMode
-	borders  bool
+	trails   chart.TrailMode
+	layers   chart.Layers
 	help     bool
 	noMouse  bool
 	quit     bool
@@ -49,23 +57,37 @@ type screen struct {
 	dragging, dragged bool
 	dragX, dragY      int
 
-	dirty   bool // a key or the mouse changed something
-	seen    status
-	second  int64 // of the last frame
-	at      time.Time
-	points  []point
+	dirty   bool        // a key or the mouse changed something
+	frame   fleet.Frame // what is shown
+	at      time.Time   // of frame
+	second  int64       // of the last picture
 	places  []world.Pos
 	speed   float64 // fixes a second
 	counted uint64
 	countAt time.Time
-	slow    string // what the status line says of a slow terminal
 
-	pic   picture
+	chart chart.Chart
+	scene chart.Scene
 	c     canvas.Canvas
-	out   []byte
-	frame string
 	where whereCache
 }
+
+var _ tty.Page = (*screen)(nil)
+
+// list is how the list of devices is looked at.
+type list struct {
+	by      fleet.Column
+	reverse bool
+	top     int // first row shown
+}
+
+// show scrolls so that a row of n can be seen in a window of h rows.
+func (l *list) show(row, h, n int) {
+	l.top = min(max(l.top, row-h+1), row)
+	l.clamp(h, n)
+}
+
+func (l *list) clamp(h, n int) { l.top = max(min(l.top, n-h), 0) }
 
 type focus uint8
 
@@ -142,23 +164,55 @@ func layOut(w, h int, f focus, still bool) layout {
 	return l
 }
 
-func newScreen(o *Options, store *Store, theme *canvas.Theme, g canvas.Glyphs) *screen {
-	return &screen{
-		store: store, now: o.now(), server: canvas.Clean(o.Server), theme: theme, glyphs: g,
-		ages:     ages{stale: o.staleAfter().Milliseconds(), lost: o.lostAfter().Milliseconds()},
-		selIndex: nobody, fitting: true, borders: true, dirty: true,
+func newScreen(o *Options, store *fleet.Store, theme *canvas.Theme, g canvas.Glyphs) (*screen, error) {
+	s := &screen{
+		store: store, order: fleet.NewOrder(store), server: canvas.Clean(o.Server), theme: theme, glyphs: g, link: &tty.Pace{},
+		selIndex: fleet.Nobody, fitting: true, layers: chart.Everything, dirty: true,
 		view: world.View{Centre: world.Project(geo.Deg(20, 10))},
 	}
+	return s, s.bind(o)
 }
 
-// resize keeps the geographic centre and the scale.
-func (s *screen) resize(w, h int) {
+// Resize keeps the geographic centre and the scale.
+func (s *screen) Resize(w, h int) {
 	s.w, s.h = max(w, 0), max(h, 0)
 	s.dirty = true
 	s.arrange()
 	if s.fitting {
 		s.fit()
 	}
+}
+
+// Handle takes what a person did.
+func (s *screen) Handle(e tty.Event) {
+	switch e.Kind {
+	case tty.Press:
+		s.key(e.Key)
+	case tty.Click:
+		if e.Button == tty.Left {
+			s.mouse(e)
+		}
+	case tty.Drag, tty.Release:
+		s.mouse(e)
+	case tty.Wheel:
+		if e.Button == tty.WheelUp || e.Button == tty.WheelDown {
+			s.mouse(e)
+		}
+	case tty.Focus:
+		s.dirty = true
+	case tty.Resumed:
+		s.redraw = true
+	}
+}
+
+// Look is how the frame is to be encoded.
+func (s *screen) Look() (*canvas.Theme, canvas.Glyphs) { return s.theme, s.glyphs }
+
+// Wants is what the map asks of its terminal.
+func (s *screen) Wants() tty.Wants {
+	w := tty.Wants{Quit: s.quit, Suspend: s.suspend, Redraw: s.redraw, Mouse: !s.noMouse}
+	s.suspend, s.redraw = false, false
+	return w
 }
 
 func (s *screen) arrange() {
@@ -170,13 +224,13 @@ func (s *screen) arrange() {
 
 func (s *screen) listFocused() bool { return s.lay.kind == listOnly || s.focus == onList }
 
-// stir tells whether a frame would look different from the last one.
-func (s *screen) stir() bool {
-	return s.dirty || s.now().Unix() != s.second || !s.paused && s.store.status().version != s.seen.version
+// Due tells whether a frame would look different from the last one.
+func (s *screen) Due(time.Time) bool {
+	return s.dirty || s.store.Now().Unix() != s.second || !s.paused && s.store.Status().Version != s.frame.Status.Version
 }
 
-// compose makes a frame out of what the store holds now.
-func (s *screen) compose() string {
+// Draw makes a frame out of what the store holds now. It goes by the store's clock.
+func (s *screen) Draw(time.Time) *canvas.Canvas {
 	s.arrange()
 	s.refresh()
 	s.dirty, s.second = false, s.at.Unix()
@@ -191,24 +245,21 @@ func (s *screen) compose() string {
 	if s.help {
 		s.drawHelp()
 	}
-	s.out = s.c.Encode(s.out[:0], s.theme, s.glyphs)
-	s.frame = string(s.out)
-	return s.frame
+	return &s.c
 }
 
 // refresh takes over what is new in the store, unless the picture is paused.
 func (s *screen) refresh() {
-	now := s.now()
+	now := s.store.Now()
 	s.measure(now)
 	if !s.paused || s.at.IsZero() {
 		s.at = now
-		s.seen = s.store.status()
-		s.points = s.store.copyPoints(s.points)
+		s.frame.Refresh(s.store, nil)
 	}
-	s.selIndex = nobody
+	s.selIndex = fleet.Nobody
 	if s.sel != 0 {
-		// While paused the points may be older than the store.
-		if i := s.store.find(s.sel); int(i) < len(s.points) {
+		// While paused the frame may be older than the store.
+		if i := s.store.Find(s.sel); int(i) < len(s.frame.Points) {
 			s.selIndex = i
 		}
 	}
@@ -224,7 +275,7 @@ func (s *screen) refresh() {
 
 // measure counts fixes by the second.
 func (s *screen) measure(now time.Time) {
-	fixes := s.store.status().fixes
+	fixes := s.store.Status().Fixes
 	if s.countAt.IsZero() {
 		s.counted, s.countAt = fixes, now
 		return
@@ -240,12 +291,12 @@ func (s *screen) measure(now time.Time) {
 func (s *screen) strayed() bool {
 	m := s.view.Mapper()
 	placed := 0
-	for i := range s.points {
-		p := &s.points[i]
-		if !p.alive || !p.placed() {
+	for i := range s.frame.Points {
+		p := &s.frame.Points[i]
+		if !p.Alive() || !p.Placed() {
 			continue
 		}
-		if x, y := m.Dot(p.pos); x < 0 || y < 0 || x >= float64(s.view.W) || y >= float64(s.view.H) {
+		if x, y := m.Dot(p.Pos); x < 0 || y < 0 || x >= float64(s.view.W) || y >= float64(s.view.H) {
 			return true
 		}
 		placed++
@@ -253,111 +304,66 @@ func (s *screen) strayed() bool {
 	return placed != s.fitted
 }
 
-func (s *screen) renewList() { s.list.renew(s.store, s.store.status(), s.points, &s.ages, s.at) }
-
 func (s *screen) drawMap() {
 	if s.lay.m.empty() {
-		s.countStates()
 		return
 	}
-	sc := &s.pic.scene
-	*sc = scene{
-		view: s.view, points: s.points, now: s.at.UnixMilli(), ages: s.ages, theme: s.theme,
-		land: true, borders: s.borders, selected: s.selIndex, trails: s.trails,
-		name: s.pointName, trail: s.store.trail, counts: sc.counts,
+	s.scene = chart.Scene{
+		View: s.view, Frame: &s.frame, Store: s.store, Theme: s.theme, Layers: s.layers,
+		Trails: s.trails, Selected: s.selIndex, Followed: fleet.Nobody,
 	}
-	if s.selIndex != nobody {
-		sc.label = s.pointName(s.selIndex)
+	if s.follow {
+		s.scene.Followed = s.selIndex
 	}
-	s.c.Blit(s.pic.draw(sc), s.lay.m.x, s.lay.m.y)
-	s.drawLegend()
+	s.c.Blit(s.chart.Draw(&s.scene), s.lay.m.x, s.lay.m.y)
+	s.drawCorners()
 	if s.lay.kind == panes {
-		s.frameBox(s.lay.mapBox, fmt.Sprintf("Map  z%.1f  1 cell ≈ %s", s.view.Zoom, length(2*s.view.MetersPerDot())), s.focus == onMap)
+		s.frameBox(s.lay.mapBox, fmt.Sprintf("Map  z%.1f  1 cell ≈ %s", s.view.Zoom, words.Length(2*s.view.MetersPerDot())), s.focus == onMap)
 	}
 }
 
-// countStates is what the picture does on the way, for when there is no picture.
-func (s *screen) countStates() {
-	counts := &s.pic.scene.counts
-	*counts = [stateCount]int{}
-	for i := range s.points {
-		if p := &s.points[i]; p.alive {
-			counts[p.state(s.at.UnixMilli(), &s.ages)]++
-		}
-	}
-}
-
-func (s *screen) pointName(i int32) string {
-	_, name, _ := s.store.info(i)
-	return canvas.Truncate(name, 24)
-}
-
-// drawLegend puts the scale bar and the credits into the lower corners of the map.
-func (s *screen) drawLegend() {
-	m := s.lay.m
-	y := m.y + m.h - 1
-	cells, label := scaleBar(s.view.MetersPerDot(), m.w/4)
-	bar := "├" + strings.Repeat("─", max(cells-2, 0)) + "┤ " + label
+// drawCorners puts the scale bar and the credits into the lower corners of the map.
+func (s *screen) drawCorners() {
+	m, note := s.lay.m, ""
 	if s.lay.kind == compact {
-		bar += fmt.Sprintf("  z%.1f", s.view.Zoom)
+		note = fmt.Sprintf("  z%.1f", s.view.Zoom)
 	}
-	if s.view.Zoom >= world.DetailEnds {
-		bar += "  (coasts are true to 400 m)"
-	}
-	x := s.c.Text(m.x, y, bar+" ", dim, onTop)
-	credits := " " + world.Credits
-	if at := m.x + m.w - canvas.Width(credits); at > x {
-		s.c.Text(at, y, credits, dim, onTop)
-	}
-}
-
-// scaleBar is a round length on the ground that is at most room cells long.
-func scaleBar(perDot geo.Meters, room int) (cells int, label string) {
-	longest := float64(perDot) * 2 * float64(room)
-	best := 1.0
-	for step := 1.0; step <= longest; step *= 10 {
-		for _, m := range []float64{1, 2, 5} {
-			if step*m <= longest {
-				best = step * m
-			}
-		}
-	}
-	return int(best / (2 * float64(perDot))), length(geo.Meters(best))
+	chart.Corners(&s.c, &s.view, m.x, m.y+m.h-1, m.w, note)
 }
 
 func (s *screen) frameBox(r rect, name string, focused bool) {
-	fg, titleFg := frame, bright
+	fg, titleFg := look.Frame, look.Bright
 	if focused {
-		fg, titleFg = title, title
+		fg, titleFg = look.Title, look.Title
 	}
-	s.c.Frame(r.x, r.y, r.w, r.h, name, fg, titleFg, onTop)
+	s.c.Frame(r.x, r.y, r.w, r.h, name, fg, titleFg, look.OnTop)
 }
 
 // column of the list.
 type column struct {
 	head string
-	w    int   // negative: flush right
-	by   order // orders if it cannot be sorted by
-	text func(*screen, *client.Fix, *point) string
+	w    int          // negative: flush right
+	by   fleet.Column // fleet.Columns if it cannot be sorted by
+	text func(*screen, *client.Fix, *fleet.Point) string
 }
 
 var columns = []column{
-	{"km/h", -5, bySpeed, func(_ *screen, f *client.Fix, _ *point) string {
+	{"km/h", -5, fleet.BySpeed, func(_ *screen, f *client.Fix, _ *fleet.Point) string {
 		if f.Has&track.HasVel == 0 {
 			return "—"
 		}
-		return kmh(f.Speed)
+		return words.KMH(f.Speed)
 	}},
-	{"", 2, orders, func(_ *screen, f *client.Fix, p *point) string {
-		if f.Has&track.HasVel == 0 || p.speed < movingFrom {
+	{"", 2, fleet.Columns, func(_ *screen, f *client.Fix, p *fleet.Point) string {
+		if f.Has&track.HasVel == 0 || p.Speed < fleet.MovingFrom {
 			return ""
 		}
-		return string(arrow(p.course))
+		return string(look.Arrow(p.Course))
 	}},
-	{"age", -5, byAge, func(s *screen, _ *client.Fix, p *point) string {
-		return age(time.Duration(s.at.UnixMilli()-p.heard) * time.Millisecond)
+	{"age", -5, fleet.ByAge, func(s *screen, _ *client.Fix, p *fleet.Point) string {
+		return words.Age(p.Age(s.frame.At))
 	}},
-	{"batt", -5, byBattery, func(_ *screen, f *client.Fix, _ *point) string {
+	{"batt", -5, fleet.ByBattery, func(_ *screen, f *client.Fix, _ *fleet.Point) string {
 		if f.Has&track.HasBat == 0 {
 			return "—"
 		}
@@ -366,29 +372,29 @@ var columns = []column{
 }
 
 func (s *screen) drawList() {
-	s.renewList()
+	order := s.rows()
 	r := s.lay.list
 	rows := max(r.h-1, 0)
-	s.list.clamp(rows)
+	s.list.clamp(rows, len(order))
 	if s.lay.kind == panes {
-		s.frameBox(s.lay.listBox, fmt.Sprintf("Devices %s by %s", thousands(len(s.list.rows)), s.list.by), s.focus == onList)
+		s.frameBox(s.lay.listBox, fmt.Sprintf("Devices %s by %s", words.Thousands(len(order)), s.list.by), s.focus == onList)
 	}
 	s.listHeader(r)
 	for i := range rows {
 		at := s.list.top + i
-		if at >= len(s.list.rows) {
+		if at >= len(order) {
 			break
 		}
-		s.listRow(rect{r.x, r.y + 1 + i, r.w, 1}, s.list.rows[at])
+		s.listRow(rect{r.x, r.y + 1 + i, r.w, 1}, order[at])
 	}
-	if len(s.list.rows) == 0 && rows > 0 {
-		s.c.Text(r.x+2, r.y+1, s.empty(), dim, onTop)
+	if len(order) == 0 && rows > 0 {
+		s.c.Text(r.x+2, r.y+1, s.empty(), look.Dim, look.OnTop)
 	}
 }
 
 // empty says why there is nothing to see.
 func (s *screen) empty() string {
-	if s.seen.loaded {
+	if s.frame.Status.Loaded {
 		return "no devices yet"
 	}
 	return "waiting for the first fixes…"
@@ -399,49 +405,49 @@ func (s *screen) listHeader(r rect) {
 	for i := len(columns) - 1; i >= 0 && x-r.x > 20; i-- {
 		x = s.cell(x, r.y, columns[i].w, columns[i].head, s.headStyle(columns[i].by))
 	}
-	s.c.Text(r.x+4, r.y, "name", s.headStyle(byName), onTop)
-	s.c.Text(r.x+2, r.y, "s", s.headStyle(byState), onTop)
+	s.c.Text(r.x+4, r.y, "name", s.headStyle(fleet.ByName), look.OnTop)
+	s.c.Text(r.x+2, r.y, "s", s.headStyle(fleet.ByState), look.OnTop)
 }
 
-func (s *screen) headStyle(by order) canvas.Style {
+func (s *screen) headStyle(by fleet.Column) canvas.Style {
 	if s.list.by == by {
-		return title
+		return look.Title
 	}
-	return dim
+	return look.Dim
 }
 
 // cell writes text into the |w| columns before x and returns where they start.
 func (s *screen) cell(x, y, w int, txt string, fg canvas.Style) int {
 	if w < 0 {
-		s.c.Text(x-canvas.Width(txt), y, txt, fg, onTop)
+		s.c.Text(x-canvas.Width(txt), y, txt, fg, look.OnTop)
 		return x + w
 	}
-	s.c.Text(x-w+1, y, txt, fg, onTop)
+	s.c.Text(x-w+1, y, txt, fg, look.OnTop)
 	return x - w
 }
 
 func (s *screen) listRow(r rect, i int32) {
-	fix, name, ok := s.store.info(i)
-	if !ok || int(i) >= len(s.points) {
+	fix, name, ok := s.store.Info(i)
+	if !ok || int(i) >= len(s.frame.Points) {
 		return // gone since the list was made
 	}
-	p := &s.points[i]
-	st := p.state(s.at.UnixMilli(), &s.ages)
-	fg := text
+	p := &s.frame.Points[i]
+	st := s.frame.Marks[i].State()
+	fg := look.Text
 	if i == s.selIndex {
-		fg = row
-		s.c.Fill(r.x, r.y, r.w, 1, row, text, onTop)
-		s.c.Text(r.x, r.y, "▸", row, onTop)
+		fg = look.Row
+		s.c.Fill(r.x, r.y, r.w, 1, look.Row, look.Text, look.OnTop)
+		s.c.Text(r.x, r.y, "▸", look.Row, look.OnTop)
 	}
 	x := r.x + r.w
 	for c := len(columns) - 1; c >= 0 && x-r.x > 20; c-- {
 		x = s.cell(x, r.y, columns[c].w, columns[c].text(s, &fix, p), fg)
 	}
-	s.c.Text(r.x+4, r.y, canvas.Truncate(name, x-r.x-5), fg, onTop)
+	s.c.Text(r.x+4, r.y, canvas.Truncate(name, x-r.x-5), fg, look.OnTop)
 	if i != s.selIndex {
-		fg = stateLooks[st].style
+		fg = look.OfState[st]
 	}
-	s.c.Rune(r.x+2, r.y, stateLooks[st].glyph, fg, onTop)
+	s.c.Rune(r.x+2, r.y, look.Glyph[st], fg, look.OnTop)
 }
 
 func (s *screen) drawDetails() {
@@ -453,12 +459,12 @@ func (s *screen) drawDetails() {
 }
 
 // selected is what is known of the selected device.
-func (s *screen) selected() (fix client.Fix, name string, p *point, ok bool) {
-	if s.selIndex == nobody {
+func (s *screen) selected() (fix client.Fix, name string, p *fleet.Point, ok bool) {
+	if s.selIndex == fleet.Nobody {
 		return client.Fix{}, "", nil, false
 	}
-	fix, name, ok = s.store.info(s.selIndex)
-	return fix, name, &s.points[s.selIndex], ok
+	fix, name, ok = s.store.Info(s.selIndex)
+	return fix, name, &s.frame.Points[s.selIndex], ok
 }
 
 func (s *screen) drawDetailBox(r rect) {
@@ -467,7 +473,7 @@ func (s *screen) drawDetailBox(r rect) {
 	if !ok {
 		s.frameBox(r, "No device selected", false)
 		for i, line := range []string{"n selects the next one, a click", "the one that is clicked."} {
-			s.c.Text(in.x+1, in.y+i, canvas.Truncate(line, in.w-1), dim, onTop)
+			s.c.Text(in.x+1, in.y+i, canvas.Truncate(line, in.w-1), look.Dim, look.OnTop)
 		}
 		return
 	}
@@ -480,8 +486,8 @@ func (s *screen) drawDetailBox(r rect) {
 		if i >= in.h {
 			break
 		}
-		s.c.Text(in.x+1, in.y+i, f.name, dim, onTop)
-		s.c.Text(in.x+9, in.y+i, canvas.Truncate(f.value, in.w-9), f.style, onTop)
+		s.c.Text(in.x+1, in.y+i, f.name, look.Dim, look.OnTop)
+		s.c.Text(in.x+9, in.y+i, canvas.Truncate(f.value, in.w-9), f.style, look.OnTop)
 	}
 }
 
@@ -490,40 +496,36 @@ type field struct {
 	style       canvas.Style
 }
 
-func (s *screen) fields(f *client.Fix, p *point) []field {
-	st := p.state(s.at.UnixMilli(), &s.ages)
-	fs := []field{{"state", stateLooks[st].name + ", heard " + ago(s.silence(p)), stateLooks[st].style}}
+func (s *screen) fields(f *client.Fix, p *fleet.Point) []field {
+	st := s.frame.Marks[s.selIndex].State()
+	fs := []field{{"state", st.String() + ", heard " + words.Ago(p.Age(s.frame.At)), look.OfState[st]}}
 	if f.HasPos() {
-		fs = append(fs, field{"place", f.At.String() + accuracy(f), bright}, field{"", s.whereabouts(f.At), text})
+		fs = append(fs, field{"place", f.At.String() + accuracy(f), look.Bright}, field{"", s.whereabouts(f.At), look.Text})
 	} else {
-		fs = append(fs, field{"place", "not known", text})
+		fs = append(fs, field{"place", "not known", look.Text})
 	}
 	if f.Has&track.HasVel != 0 {
-		fs = append(fs, field{"speed", fmt.Sprintf("%s km/h %s %.0f°", kmh(f.Speed), string(arrow(p.course)), f.Course), text})
+		fs = append(fs, field{"speed", fmt.Sprintf("%s km/h %s %.0f°", words.KMH(f.Speed), string(look.Arrow(p.Course)), f.Course), look.Text})
 	}
 	if f.Has&track.HasAlt != 0 {
-		fs = append(fs, field{"height", fmt.Sprintf("%d m", f.Alt), text})
+		fs = append(fs, field{"height", fmt.Sprintf("%d m", f.Alt), look.Text})
 	}
 	if f.Has&track.HasBat != 0 {
-		fs = append(fs, field{"battery", battery(f), text})
+		fs = append(fs, field{"battery", battery(f), look.Text})
 	}
 	if f.Event != "" {
-		fs = append(fs, field{"event", canvas.Clean(f.Event), alert})
+		fs = append(fs, field{"event", canvas.Clean(f.Event), look.Alert})
 	}
 	return append(fs,
-		field{"fix", f.Time.UTC().Format("2006-01-02 15:04:05Z"), text},
-		field{"id", f.Device.String(), dim})
-}
-
-func (s *screen) silence(p *point) time.Duration {
-	return time.Duration(s.at.UnixMilli()-p.heard) * time.Millisecond
+		field{"fix", f.Time.UTC().Format("2006-01-02 15:04:05Z"), look.Text},
+		field{"id", f.Device.String(), look.Dim})
 }
 
 func accuracy(f *client.Fix) string {
 	if f.Has&track.HasAcc == 0 {
 		return ""
 	}
-	return " ±" + length(f.Accuracy)
+	return " ±" + words.Length(f.Accuracy)
 }
 
 func battery(f *client.Fix) string {
@@ -537,7 +539,7 @@ func battery(f *client.Fix) string {
 
 func (s *screen) whereabouts(p geo.Point) string {
 	if s.where.text == "" || s.where.at != p {
-		s.where = whereCache{p, near(p)}
+		s.where = whereCache{p, words.Near(p)}
 	}
 	return s.where.text
 }
@@ -546,13 +548,13 @@ func (s *screen) whereabouts(p geo.Point) string {
 func (s *screen) drawDetailLine(y int) {
 	fix, name, p, ok := s.selected()
 	if !ok {
-		s.c.Text(1, y, canvas.Truncate(s.summary(), s.w-2), dim, onTop)
+		s.c.Text(1, y, canvas.Truncate(s.summary(), s.w-2), look.Dim, look.OnTop)
 		return
 	}
 	if s.follow {
 		name += " · following"
 	}
-	x := s.c.Text(1, y, canvas.Truncate(name, s.w/3), title, onTop)
+	x := s.c.Text(1, y, canvas.Truncate(name, s.w/3), look.Title, look.OnTop)
 	for _, f := range s.fields(&fix, p) {
 		if f.name == "id" || f.name == "fix" || f.value == "" {
 			continue
@@ -560,15 +562,15 @@ func (s *screen) drawDetailLine(y int) {
 		if x+2+canvas.Width(f.value) > s.w {
 			break
 		}
-		x = s.c.Text(x+2, y, f.value, f.style, onTop)
+		x = s.c.Text(x+2, y, f.value, f.style, look.OnTop)
 	}
 }
 
 func (s *screen) summary() string {
-	if s.seen.devices == 0 {
+	if s.frame.Status.Devices == 0 {
 		return s.empty()
 	}
-	return fmt.Sprintf("%s of %s devices in view, trails %s", thousands(s.pic.visible), thousands(s.seen.devices), s.trails)
+	return fmt.Sprintf("%s of %s devices in view, trails %s", words.Thousands(s.frame.Visible), words.Thousands(s.frame.Status.Devices), s.trails)
 }
 
 // part is a piece of the status line. The higher its rank the sooner it is left out.
@@ -582,64 +584,57 @@ func (s *screen) drawStatus() {
 	if s.h == 0 {
 		return
 	}
-	clock := s.now().UTC().Format("15:04:05Z")
-	parts := append([]part{{"trackctl", title, 4}}, s.linkParts()...)
-	parts = append(parts, part{thousands(s.seen.devices) + " dev", bright, 2})
-	for st := stateCount; st > 0; st-- {
-		if n := s.pic.scene.counts[st-1]; n > 0 {
-			parts = append(parts, part{thousands(n) + string(stateLooks[st-1].glyph), stateLooks[st-1].style, 3})
+	clock := s.store.Now().UTC().Format("15:04:05Z")
+	parts := append([]part{{"trackctl", look.Title, 4}}, s.linkParts()...)
+	parts = append(parts, part{words.Thousands(s.frame.Status.Devices) + " dev", look.Bright, 2})
+	for st := filter.States; st > 0; st-- {
+		if n := s.frame.Counts[st-1]; n > 0 {
+			parts = append(parts, part{words.Thousands(n) + string(look.Glyph[st-1]), look.OfState[st-1], 3})
 		}
 	}
-	if s.slow != "" {
-		parts = append(parts, part{s.slow, warn, 6})
+	if slow := s.link.Note(); slow != "" {
+		parts = append(parts, part{slow, look.Warn, 6})
 	}
-	parts = append(parts, part{clock, dim, 5})
+	parts = append(parts, part{clock, look.Dim, 5})
 	parts = fitParts(parts, s.w-2)
 	x := 1
 	for i, p := range parts {
 		if i == len(parts)-1 && p.text == clock {
 			x = max(x, s.w-1-len(clock))
 		}
-		x = s.c.Text(x, 0, p.text, p.style, onTop) + 1
+		x = s.c.Text(x, 0, p.text, p.style, look.OnTop) + 1
 	}
 }
 
 // linkParts says how the feed is doing.
 func (s *screen) linkParts() []part {
-	st := s.store.status()
-	link := st.link
+	st := s.store.Status()
+	link := st.Link
 	switch {
 	case s.paused:
-		return []part{{fmt.Sprintf("‖ PAUSED %s new", thousands(int(st.fixes-s.pausedAt))), warn, 0}}
-	case link.State == Connecting:
-		return []part{{"○ CONNECTING", warn, 0}, {s.server, dim, 5}}
-	case link.State == Reconnecting:
-		return []part{{"○ RECONNECTING " + age(s.now().Sub(link.Since)), warn, 0}, {link.Note, warn, 6}}
-	case link.State == Ended:
-		return []part{{"○ ENDED", dim, 0}, {link.Note, dim, 6}}
+		return []part{{fmt.Sprintf("‖ PAUSED %s new", words.Thousands(int(st.Fixes-s.pausedAt))), look.Warn, 0}}
+	case link.State == fleet.Connecting:
+		return []part{{"○ CONNECTING", look.Warn, 0}, {s.server, look.Dim, 5}}
+	case link.State == fleet.Reconnecting:
+		return []part{{"○ RECONNECTING " + words.Age(s.store.Now().Sub(link.Since)), look.Warn, 0}, {link.Note, look.Warn, 6}}
+	case link.State == fleet.Ended:
+		return []part{{"○ ENDED", look.Dim, 0}, {link.Note, look.Dim, 6}}
 	}
-	label, style := "● LIVE", good
-	if st.lag >= 2*time.Second {
-		label, style = "● LAG", warn
+	label, style := "● LIVE", look.Good
+	if st.Lag >= 2*time.Second {
+		label, style = "● LAG", look.Warn
 	}
-	parts := []part{{label, style, 0}, {s.server, dim, 7}}
+	parts := []part{{label, style, 0}, {s.server, look.Dim, 7}}
 	if !s.still {
-		parts = append(parts, part{rate(s.speed) + " fix/s", text, 4})
+		parts = append(parts, part{words.Rate(s.speed) + " fix/s", look.Text, 4})
 	}
-	if st.lag > 0 {
-		parts = append(parts, part{"lag " + lagText(st.lag), dim, 5})
+	if st.Lag > 0 {
+		parts = append(parts, part{"lag " + words.Lag(st.Lag), look.Dim, 5})
 	}
-	if st.skipped > 0 {
-		parts = append(parts, part{thousands(int(st.skipped)) + " skipped", warn, 5})
+	if st.Skipped > 0 {
+		parts = append(parts, part{words.Thousands(int(st.Skipped)) + " skipped", look.Warn, 5})
 	}
 	return parts
-}
-
-func lagText(d time.Duration) string {
-	if d < time.Second {
-		return fmt.Sprintf("%dms", d.Milliseconds())
-	}
-	return age(d)
 }
 
 // fitParts leaves out the least important parts until the rest fits.
@@ -664,43 +659,40 @@ func (s *screen) drawHints() {
 		return
 	}
 	var parts []part
-	for _, b := range bindings {
-		if b.hint != "" {
-			key, _, _ := strings.Cut(b.shown, " ")
-			parts = append(parts, part{" " + key + " " + b.hint, dim, b.rank})
+	for _, row := range s.keys.Rows() {
+		if row.Hint != "" {
+			key, _, _ := strings.Cut(row.Label, " ")
+			parts = append(parts, part{" " + key + " " + row.Hint, look.Dim, row.Rank})
 		}
 	}
 	x := 0
 	for _, p := range fitParts(parts, s.w) {
 		key, word, _ := strings.Cut(p.text[1:], " ")
-		x = s.c.Text(x+1, s.lay.hints, key, keycap, onTop)
-		x = s.c.Text(x+1, s.lay.hints, word, p.style, onTop) + 1
+		x = s.c.Text(x+1, s.lay.hints, key, look.Keycap, look.OnTop)
+		x = s.c.Text(x+1, s.lay.hints, word, p.style, look.OnTop) + 1
 	}
 }
 
 // drawHelp lays the table of keys over everything.
 func (s *screen) drawHelp() {
-	var lines []binding
+	lines := s.keys.Rows()
 	w := 0
-	for _, b := range bindings {
-		if b.shown != "" {
-			lines = append(lines, b)
-			w = max(w, canvas.Width(b.help))
-		}
+	for _, row := range lines {
+		w = max(w, canvas.Width(row.Help))
 	}
 	r := rect{w: min(w+16, s.w), h: min(len(lines)+4, s.h)}
 	r.x, r.y = (s.w-r.w)/2, (s.h-r.h)/2
-	s.c.Fill(r.x, r.y, r.w, r.h, text, text, onTop)
+	s.c.Fill(r.x, r.y, r.w, r.h, look.Text, look.Text, look.OnTop)
 	s.frameBox(r, "Keys", true)
 	in := r.inner()
-	for i, b := range lines {
+	for i, row := range lines {
 		if i >= in.h {
 			return
 		}
-		s.c.Text(in.x+1, in.y+i, b.shown, keycap, onTop)
-		s.c.Text(in.x+12, in.y+i, canvas.Truncate(b.help, in.w-13), text, onTop)
+		s.c.Text(in.x+1, in.y+i, row.Label, look.Keycap, look.OnTop)
+		s.c.Text(in.x+12, in.y+i, canvas.Truncate(row.Help, in.w-13), look.Text, look.OnTop)
 	}
 	if in.h > len(lines)+1 {
-		s.c.Text(in.x+1, in.y+len(lines)+1, canvas.Truncate("Mouse: drag pans, wheel zooms, click selects.", in.w-2), dim, onTop)
+		s.c.Text(in.x+1, in.y+len(lines)+1, canvas.Truncate("Mouse: drag pans, wheel zooms, click selects.", in.w-2), look.Dim, look.OnTop)
 	}
 }

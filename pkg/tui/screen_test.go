@@ -1,10 +1,7 @@
 package tui
 
 import (
-	"flag"
 	"math"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,121 +11,13 @@ import (
 	"tracker/pkg/geo"
 	"tracker/pkg/track"
 	"tracker/pkg/tui/canvas"
+	"tracker/pkg/tui/conf"
+	"tracker/pkg/tui/fleet"
+	"tracker/pkg/tui/look"
+	"tracker/pkg/tui/tty"
+	"tracker/pkg/tui/tuitest"
 	"tracker/pkg/tui/world"
 )
-
-var update = flag.Bool("update", false, "write golden files")
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	file := filepath.Join("testdata", name+".txt")
-	if *update {
-		if err := os.WriteFile(file, []byte(got+"\n"), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got+"\n" != string(want) {
-		t.Errorf("%s differs (go test ./pkg/tui -update writes it); got\n%s\nwant\n%s", file, got, want)
-	}
-}
-
-// rig is a screen with a clock and a store to play with.
-type rig struct {
-	*screen
-	t     *testing.T
-	clock *fakeClock
-}
-
-func newRig(t *testing.T, w, h int, theme string) *rig {
-	t.Helper()
-	store, clock := clockedStore()
-	o := Options{Server: "tracker.example.org:4810", Now: clock.now}
-	store.SetLink(Live, "")
-	r := &rig{newScreen(&o, store, themes[theme], canvas.Braille), t, clock}
-	r.resize(w, h)
-	return r
-}
-
-func (r *rig) load(fixes ...client.Fix) *rig {
-	r.store.Snapshot(fixes, true, false)
-	r.compose()
-	return r
-}
-
-// press sends keys and composes a frame after each.
-func (r *rig) press(keys ...string) *rig {
-	for _, k := range keys {
-		r.key(k)
-		r.compose()
-	}
-	return r
-}
-
-func (r *rig) shows(want ...string) *rig {
-	r.t.Helper()
-	for _, w := range want {
-		if !strings.Contains(r.frame, w) {
-			r.t.Errorf("the frame does not show %q:\n%s", w, r.frame)
-		}
-	}
-	return r
-}
-
-func (r *rig) hides(unwanted ...string) *rig {
-	r.t.Helper()
-	for _, w := range unwanted {
-		if strings.Contains(r.frame, w) {
-			r.t.Errorf("the frame shows %q:\n%s", w, r.frame)
-		}
-	}
-	return r
-}
-
-func vans(n int) []client.Fix { return newFleet(n, 5, europe).step(time.Second, 1) }
-
-// The goldens of the map alone: no devices, no frame. They were looked at.
-func TestMapGoldens(t *testing.T) {
-	for _, tt := range []struct {
-		name     string
-		lat, lon float64
-		zoom     float64
-		w, h     int
-	}{
-		{"world", 0, 10, -1, 80, 40},
-		{"world-pacific", 0, -170, -1, 80, 40},
-		{"europe", 50, 10, 3, 100, 36},
-		{"fiji", -17.5, 179.5, 4.5, 80, 24},
-		{"bering", 64, -175, 2.6, 80, 24},
-		{"antarctica", -75, 0, 0.8, 100, 24},
-		{"arctic", 80, -30, 1.5, 100, 24},
-		{"munich", 48.1, 11.6, 8, 80, 24},
-	} {
-		v := world.View{Centre: world.Project(geo.Deg(tt.lat, tt.lon)), Zoom: tt.zoom, W: 2 * tt.w, H: 4 * tt.h}
-		v.Clamp()
-		var p picture
-		c := p.draw(&scene{view: v, theme: themes["plain"], borders: true, land: true, selected: nobody})
-		golden(t, "map-"+tt.name, string(c.Encode(nil, themes["plain"], canvas.Braille)))
-
-		// Land has to be where the coast says it is: the same picture as areas.
-		var b strings.Builder
-		for y := range c.H {
-			for x := range c.W {
-				if c.At(x, y).Bg == land {
-					b.WriteByte('#')
-				} else {
-					b.WriteByte('.')
-				}
-			}
-			b.WriteByte('\n')
-		}
-		golden(t, "land-"+tt.name, b.String())
-	}
-}
 
 func TestScreenGoldens(t *testing.T) {
 	for _, tt := range []struct {
@@ -149,15 +38,17 @@ func TestScreenGoldens(t *testing.T) {
 		{"dark-colours", 80, 24, 40, []string{"n"}, "dark"},
 	} {
 		r := newRig(t, tt.w, tt.h, tt.theme).load(vans(tt.devices)...).press(tt.keys...)
-		golden(t, "screen-"+tt.name, r.frame)
+		tuitest.Golden(t, "screen-"+tt.name, r.see.Frame)
 		checkFrame(t, tt.name, r.screen)
 	}
 }
 
+var plainTheme = theme("plain")
+
 // checkFrame holds a frame against the size of the screen.
 func checkFrame(t *testing.T, name string, s *screen) {
 	t.Helper()
-	plain := string(s.c.Encode(nil, themes["plain"], s.glyphs))
+	plain := string(s.c.Encode(nil, plainTheme, s.glyphs))
 	lines := strings.Split(plain, "\n")
 	if len(lines) != max(s.h, 1) {
 		t.Errorf("%s: %d lines, want %d", name, len(lines), s.h)
@@ -174,7 +65,7 @@ func TestAnySizeComposes(t *testing.T) {
 	for _, size := range [][2]int{
 		{0, 0}, {1, 1}, {2, 1}, {1, 50}, {5, 3}, {20, 5}, {59, 15}, {60, 15}, {59, 16}, {60, 16}, {99, 29}, {100, 29}, {99, 30}, {100, 30}, {500, 120}, {80, 24},
 	} {
-		r.resize(size[0], size[1])
+		r.Resize(size[0], size[1])
 		for _, keys := range [][]string{nil, {"n", "f"}, {"tab"}, {"?"}, {"x"}, {"esc"}, {"tab"}, {"t", "t", "t"}, {"j", "l", "+", "-", "0"}} {
 			r.press(keys...)
 			r.compose()
@@ -200,21 +91,21 @@ func TestStartsWithEveryDeviceInView(t *testing.T) {
 	r := newRig(t, 120, 40, "plain")
 	r.compose()
 	r.shows("waiting for the first fixes…", "● LIVE", "tracker.example.org:4810")
-	r.load(fixOf(1, "suva", r.clock.at, -18.1, 178.4), fixOf(2, "apia", r.clock.at, -13.8, -171.8))
+	r.load(fixOf(1, "suva", r.clock.At, -18.1, 178.4), fixOf(2, "apia", r.clock.At, -13.8, -171.8))
 	r.shows("suva", "apia", "2 dev")
 	if r.view.Zoom < 3 {
 		t.Errorf("zoom %.1f: the view went the long way round", r.view.Zoom)
 	}
 	// A device that appears elsewhere is brought into view too, as long as nobody
 	// touched the view.
-	r.clock.advance(2 * time.Second)
-	r.store.Apply([]client.Fix{fixOf(3, "lima", r.clock.at, -12, -77)})
+	r.clock.Advance(2 * time.Second)
+	r.store.Apply([]client.Fix{fixOf(3, "lima", r.clock.At, -12, -77)})
 	r.compose()
 	r.shows("lima", "suva")
 	r.press("+")
-	r.clock.advance(2 * time.Second)
+	r.clock.Advance(2 * time.Second)
 	zoom := r.view.Zoom
-	r.store.Apply([]client.Fix{fixOf(4, "oslo", r.clock.at, 60, 10)})
+	r.store.Apply([]client.Fix{fixOf(4, "oslo", r.clock.At, 60, 10)})
 	r.compose()
 	if r.view.Zoom != zoom {
 		t.Error("the view moved by itself after it was zoomed by hand")
@@ -226,9 +117,9 @@ func TestPanZoomAndResizeKeepTheCentre(t *testing.T) {
 	r := newRig(t, 120, 40, "plain").load(vans(10)...)
 	r.press("+", "+")
 	centre, zoom := r.view.Centre, r.view.Zoom
-	r.resize(80, 24)
+	r.Resize(80, 24)
 	r.compose()
-	r.resize(120, 40)
+	r.Resize(120, 40)
 	r.compose()
 	if r.view.Centre != centre || r.view.Zoom != zoom {
 		t.Errorf("after resizing: centre %v zoom %v, want %v and %v", r.view.Centre.Point(), r.view.Zoom, centre.Point(), zoom)
@@ -253,8 +144,8 @@ func TestFollowStaysOnTheDeviceUntilPanned(t *testing.T) {
 	r := newRig(t, 80, 24, "plain").load(fixOf(1, "bus", r0, 48, 11), fixOf(2, "car", r0, 50, 14))
 	r.press("f").shows("bus · following")
 	for i := range 5 {
-		r.clock.advance(time.Second)
-		r.store.Apply([]client.Fix{fixOf(1, "bus", r.clock.at, 48+float64(i), 11)})
+		r.clock.Advance(time.Second)
+		r.store.Apply([]client.Fix{fixOf(1, "bus", r.clock.At, 48+float64(i), 11)})
 		r.compose()
 		if got := r.view.Centre.Point(); geo.Distance(got, geo.Deg(48+float64(i), 11)) > 1 {
 			t.Fatalf("centre %v", got)
@@ -263,8 +154,8 @@ func TestFollowStaysOnTheDeviceUntilPanned(t *testing.T) {
 	r.press("+").shows("following")
 	r.press("l").hides("following")
 	centre := r.view.Centre
-	r.clock.advance(time.Second)
-	r.store.Apply([]client.Fix{fixOf(1, "bus", r.clock.at, 20, 11)})
+	r.clock.Advance(time.Second)
+	r.store.Apply([]client.Fix{fixOf(1, "bus", r.clock.At, 20, 11)})
 	r.compose()
 	if r.view.Centre != centre {
 		t.Error("the view moved after following ended")
@@ -277,8 +168,8 @@ var r0 = epoch
 func TestPauseFreezesThePictureNotTheFeed(t *testing.T) {
 	r := newRig(t, 80, 24, "plain").load(fixOf(1, "bus", r0, 48, 11))
 	r.press("n", "space").shows("PAUSED 0 new")
-	r.clock.advance(time.Second)
-	r.store.Apply([]client.Fix{fixOf(1, "bus", r.clock.at, 49, 12), fixOf(2, "new", r.clock.at, 1, 1)})
+	r.clock.Advance(time.Second)
+	r.store.Apply([]client.Fix{fixOf(1, "bus", r.clock.At, 49, 12), fixOf(2, "new", r.clock.At, 1, 1)})
 	r.compose()
 	r.shows("PAUSED 2 new", "1 dev")
 	r.press("space").shows("● LIVE", "2 dev", "49.00000,12.00000")
@@ -295,11 +186,11 @@ func TestListSortsAndSelects(t *testing.T) {
 		mk(1, "dora", 0, 90, 0), mk(2, "anna", 20, 10, time.Second), mk(3, "carl", 10, 50, time.Hour), mk(4, "bert", 5, 70, 3*time.Minute))
 	r.press("tab")
 	for _, tt := range []struct {
-		by   order
+		by   fleet.Column
 		want string
 	}{
-		{byState, "carl bert anna dora"}, {byName, "anna bert carl dora"}, {bySpeed, "anna carl bert dora"},
-		{byAge, "dora anna bert carl"}, {byBattery, "anna carl bert dora"}, {byState, "carl bert anna dora"},
+		{fleet.ByState, "carl bert anna dora"}, {fleet.ByName, "anna bert carl dora"}, {fleet.BySpeed, "anna carl bert dora"},
+		{fleet.ByAge, "dora anna bert carl"}, {fleet.ByBattery, "anna carl bert dora"}, {fleet.ByState, "carl bert anna dora"},
 	} {
 		if r.list.by != tt.by {
 			t.Fatalf("sorted by %v, want %v", r.list.by, tt.by)
@@ -313,12 +204,12 @@ func TestListSortsAndSelects(t *testing.T) {
 		}
 		r.press("S", "s")
 	}
-	r.sortBy(byName, false)
+	r.sortBy(fleet.ByName, false)
 	for _, step := range []struct{ key, want string }{
 		{"j", "anna"}, {"j", "bert"}, {"G", "dora"}, {"j", "dora"}, {"k", "carl"}, {"g", "anna"}, {"k", "anna"}, {"n", "bert"}, {"N", "anna"}, {"J", "dora"},
 	} {
 		r.press(step.key)
-		if got := r.store.nameOf(r.sel); got != step.want {
+		if got := r.store.Name(r.store.Find(r.sel)); got != step.want {
 			t.Errorf("after %s: %s is selected, want %s", step.key, got, step.want)
 		}
 	}
@@ -331,8 +222,8 @@ func TestListSortsAndSelects(t *testing.T) {
 
 func rowNames(r *rig) string {
 	var names []string
-	for _, i := range r.list.rows {
-		_, name, _ := r.store.info(i)
+	for _, i := range r.rows() {
+		_, name, _ := r.store.Info(i)
 		names = append(names, name)
 	}
 	return strings.Join(names, " ")
@@ -349,7 +240,7 @@ func reversed(s string) string {
 func TestSelectionSurvivesSortingAndGoesWithItsDevice(t *testing.T) {
 	r := newRig(t, 120, 40, "plain").load(vans(30)...)
 	r.press("n", "n", "n")
-	name := r.store.nameOf(r.sel)
+	name := r.store.Name(r.store.Find(r.sel))
 	r.press("s", "s", "S").shows(name)
 	r.store.Left([]track.DeviceID{r.sel})
 	r.compose()
@@ -359,15 +250,15 @@ func TestSelectionSurvivesSortingAndGoesWithItsDevice(t *testing.T) {
 func TestMouse(t *testing.T) {
 	r := newRig(t, 120, 40, "plain").load(fixOf(1, "bus", r0, 48, 11), fixOf(2, "car", r0, 52, 16))
 	x, y := cellOf(r, 1)
-	r.mouse(mousePress, x+1, y)
-	r.mouse(mouseRelease, x+1, y)
+	r.Handle(tty.Event{Kind: tty.Click, Button: tty.Left, X: x + 1, Y: y})
+	r.Handle(tty.Event{Kind: tty.Release, Button: tty.Left, X: x + 1, Y: y})
 	if r.sel != 1 {
 		t.Errorf("a click selected %v, want the bus", r.sel)
 	}
 	centre, at := r.view.Centre, r.view.At(float64(2*(x-r.lay.m.x)), float64(4*(y-r.lay.m.y)))
-	r.mouse(mousePress, x, y)
-	r.mouse(mouseDrag, x+5, y+2)
-	r.mouse(mouseRelease, x+5, y+2)
+	r.Handle(tty.Event{Kind: tty.Click, Button: tty.Left, X: x, Y: y})
+	r.Handle(tty.Event{Kind: tty.Drag, Button: tty.Left, X: x + 5, Y: y + 2})
+	r.Handle(tty.Event{Kind: tty.Release, Button: tty.Left, X: x + 5, Y: y + 2})
 	if dx, dy := r.view.Dot(at); math.Abs(dx-float64(2*(x+5-r.lay.m.x))) > 0.1 || math.Abs(dy-float64(4*(y+2-r.lay.m.y))) > 0.1 || r.view.Centre == centre {
 		t.Errorf("dragging did not carry the map along: %.1f, %.1f", dx, dy)
 	}
@@ -375,22 +266,23 @@ func TestMouse(t *testing.T) {
 		t.Error("dragging changed the selection")
 	}
 	zoom, under := r.view.Zoom, r.view.At(21, 22)
-	r.mouse(mouseWheelUp, r.lay.m.x+10, r.lay.m.y+5)
+	r.Handle(tty.Event{Kind: tty.Wheel, Button: tty.WheelUp, X: r.lay.m.x + 10, Y: r.lay.m.y + 5})
 	if dx, dy := r.view.Dot(under); r.view.Zoom != zoom+zoomStep || math.Abs(dx-21) > 0.1 || math.Abs(dy-22) > 0.1 {
 		t.Errorf("the wheel: zoom %v, what was under the pointer is at %.1f,%.1f", r.view.Zoom, dx, dy)
 	}
-	r.mouse(mouseWheelDown, r.lay.m.x+10, r.lay.m.y+5)
+	r.Handle(tty.Event{Kind: tty.Wheel, Button: tty.WheelDown, X: r.lay.m.x + 10, Y: r.lay.m.y + 5})
 	if r.view.Zoom != zoom {
 		t.Errorf("zoom %v, want %v", r.view.Zoom, zoom)
 	}
 	// The second row of the list.
-	r.mouse(mousePress, r.lay.list.x+5, r.lay.list.y+2)
-	if r.store.nameOf(r.sel) != "car" || r.focus != onList {
-		t.Errorf("a click on the list selected %q", r.store.nameOf(r.sel))
+	r.Handle(tty.Event{Kind: tty.Click, Button: tty.Left, X: r.lay.list.x + 5, Y: r.lay.list.y + 2})
+	if r.store.Name(r.store.Find(r.sel)) != "car" || r.focus != onList {
+		t.Errorf("a click on the list selected %q", r.store.Name(r.store.Find(r.sel)))
 	}
 	for _, at := range [][2]int{{-1, -1}, {500, 500}, {0, 0}, {r.lay.list.x, r.lay.list.y}} {
-		for _, kind := range []mouseKind{mousePress, mouseDrag, mouseRelease, mouseWheelUp, mouseWheelDown} {
-			r.mouse(kind, at[0], at[1])
+		for _, e := range []tty.Event{{Kind: tty.Click, Button: tty.Left}, {Kind: tty.Drag}, {Kind: tty.Release}, {Kind: tty.Wheel, Button: tty.WheelUp}, {Kind: tty.Wheel, Button: tty.WheelDown}} {
+			e.X, e.Y = at[0], at[1]
+			r.Handle(e)
 		}
 	}
 	r.compose()
@@ -398,7 +290,7 @@ func TestMouse(t *testing.T) {
 
 // cellOf is where a device shows, in cells of the screen.
 func cellOf(r *rig, id track.DeviceID) (x, y int) {
-	fx, fy := r.view.Dot(r.points[r.store.find(id)].pos)
+	fx, fy := r.view.Dot(r.frame.Points[r.store.Find(id)].Pos)
 	return r.lay.m.x + int(fx)/2, r.lay.m.y + int(fy)/4
 }
 
@@ -416,20 +308,62 @@ func TestHelpCoversEverythingAndAnyKeyClosesIt(t *testing.T) {
 	}
 }
 
-func TestEveryKeyIsBoundOnce(t *testing.T) {
-	seen := map[string]bool{}
-	for _, b := range bindings {
-		if b.do == nil {
-			t.Errorf("%v does nothing", b.keys)
-		}
-		for _, k := range b.keys {
-			if seen[k] {
-				t.Errorf("key %q is bound twice", k)
-			}
-			seen[k] = true
+func TestEveryActionHasAKeyOfItsOwn(t *testing.T) {
+	r := newRig(t, 80, 24, "plain")
+	for _, a := range actions() {
+		if a.do == nil || len(r.keys.Keys(a.Name)) == 0 {
+			t.Errorf("%s does nothing, or nothing does it", a.Name)
 		}
 	}
-	newRig(t, 80, 24, "plain").press("unknown", "")
+	r.press("unknown", "")
+	if r.quit || r.help {
+		t.Error("a key that is not bound does something")
+	}
+}
+
+func TestKeysCanBeBoundAnew(t *testing.T) {
+	keys, err := (&conf.Config{Keys: map[string][]string{"help": {"f1"}, "quit": {"x"}}}).Keymap(Actions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Options{Keys: keys}
+	s, err := newScreen(&o, o.store(), plainTheme, canvas.Braille)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.key("q")
+	s.key("?")
+	if s.quit || s.help {
+		t.Error("the default keys still do what they did")
+	}
+	s.key("f1")
+	s.Resize(80, 40)
+	if frame := string(s.Draw(epoch).Encode(nil, plainTheme, canvas.Braille)); !strings.Contains(frame, "f1         this help") || !strings.Contains(frame, "x quit") {
+		t.Errorf("help and hints do not name the keys:\n%s", frame)
+	}
+	s.key("x")
+	if !s.Wants().Quit {
+		t.Error("x does not quit")
+	}
+}
+
+func TestOneShotWishesAreSaidOnce(t *testing.T) {
+	r := newRig(t, 80, 24, "plain")
+	r.press("ctrl+l", "ctrl+z")
+	if w := r.Wants(); !w.Redraw || !w.Suspend || !w.Mouse || w.Quit {
+		t.Errorf("%+v", w)
+	}
+	if w := r.Wants(); w.Redraw || w.Suspend {
+		t.Errorf("asked again: %+v", w)
+	}
+	r.Handle(tty.Event{Kind: tty.Resumed})
+	if !r.Wants().Redraw {
+		t.Error("back from the shell nothing is drawn again")
+	}
+	r.press("m")
+	if r.Wants().Mouse {
+		t.Error("m does not give the mouse back")
+	}
 }
 
 func TestWorstStateColoursTheCell(t *testing.T) {
@@ -448,43 +382,12 @@ func TestWorstStateColoursTheCell(t *testing.T) {
 		r.compose()
 		r.shows("●300", "1!", "299◆")
 		x, y := cellOf(r, 1)
-		if got := r.c.At(x, y).Fg; got != alert {
+		if got := r.c.At(x, y).Fg; got != look.Alert {
 			t.Errorf("the cell has style %d, want alert", got)
 		}
 		for i, j := 0, len(fixes)-1; i < j; i, j = i+1, j-1 {
 			fixes[i], fixes[j] = fixes[j], fixes[i]
 		}
-	}
-}
-
-// Badges keep to the grid of the world: panning by whole blocks moves them with the
-// map and changes nothing else.
-func TestBadgesDoNotShimmerWhilePanning(t *testing.T) {
-	r := newRig(t, 120, 40, "plain").load(vans(3000)...)
-	r.fitting = false
-	counts := func() map[blockKey]uint32 {
-		m := map[blockKey]uint32{}
-		for k, b := range r.pic.blocks {
-			m[k] = b.count
-		}
-		return m
-	}
-	r.compose()
-	before := counts()
-	for range 4 {
-		r.view.Pan(2, 0)
-		r.compose()
-	}
-	same, edge := 0, 0
-	for k, n := range counts() {
-		if before[k] == n {
-			same++
-		} else {
-			edge++
-		}
-	}
-	if same < 10*edge {
-		t.Errorf("%d blocks kept their count, %d did not", same, edge)
 	}
 }
 
@@ -498,10 +401,10 @@ func TestLabelsDoNotOverlap(t *testing.T) {
 	r.press("n")
 	whole := 0
 	for i := range 12 {
-		whole += strings.Count(r.frame, "vehicle-"+string(rune('a'+i)))
+		whole += strings.Count(r.see.Frame, "vehicle-"+string(rune('a'+i)))
 	}
-	if cut := strings.Count(r.frame, "vehicle"); cut > whole {
-		t.Errorf("%d of %d labels are covered by others:\n%s", cut-whole, cut, r.frame)
+	if cut := strings.Count(r.see.Frame, "vehicle"); cut > whole {
+		t.Errorf("%d of %d labels are covered by others:\n%s", cut-whole, cut, r.see.Frame)
 	}
 	r.shows("[", "vehicle-a")
 }
@@ -509,15 +412,15 @@ func TestLabelsDoNotOverlap(t *testing.T) {
 func TestTrailsOfSelectedAndAll(t *testing.T) {
 	r := newRig(t, 80, 24, "plain").load(fixOf(1, "bus", r0, 48, 11), fixOf(2, "car", r0, 50, 14))
 	for i := range 30 {
-		r.clock.advance(time.Second)
+		r.clock.Advance(time.Second)
 		r.store.Apply([]client.Fix{
-			fixOf(1, "bus", r.clock.at, 48, 11+float64(i)*0.05), fixOf(2, "car", r.clock.at, 50, 14+float64(i)*0.05)})
+			fixOf(1, "bus", r.clock.At, 48, 11+float64(i)*0.05), fixOf(2, "car", r.clock.At, 50, 14+float64(i)*0.05)})
 	}
 	trails := func() int {
 		r.compose()
 		n := 0
-		for _, c := range r.pic.c.Cells {
-			if c.Prio >= onTrail && c.Prio <= onTrail+2 && c.Mask != 0 {
+		for _, c := range r.c.Cells {
+			if c.Prio >= look.OnTrail && c.Prio <= look.OnTrail+2 && c.Mask != 0 {
 				n++
 			}
 		}
@@ -539,8 +442,8 @@ func TestTrailsOfSelectedAndAll(t *testing.T) {
 func TestTrailOverTheDateLineIsShort(t *testing.T) {
 	r := newRig(t, 80, 24, "plain").load(fixOf(1, "ship", r0, 0, 179))
 	for i := range 20 {
-		r.clock.advance(time.Second)
-		r.store.Apply([]client.Fix{fixOf(1, "ship", r.clock.at, 0, geo.WrapLon(179+float64(i)*0.1))})
+		r.clock.Advance(time.Second)
+		r.store.Apply([]client.Fix{fixOf(1, "ship", r.clock.At, 0, geo.WrapLon(179+float64(i)*0.1))})
 	}
 	r.press("n")
 	for _, centre := range []float64{180, 0, 90} {
@@ -549,8 +452,8 @@ func TestTrailOverTheDateLineIsShort(t *testing.T) {
 		r.fitting = false
 		r.compose()
 		n := 0
-		for _, c := range r.pic.c.Cells {
-			if c.Prio >= onTrail && c.Prio <= onTrail+2 && c.Mask != 0 {
+		for _, c := range r.c.Cells {
+			if c.Prio >= look.OnTrail && c.Prio <= look.OnTrail+2 && c.Mask != 0 {
 				n++
 			}
 		}
@@ -564,16 +467,16 @@ func TestHostileNamesDoNotReachTheTerminal(t *testing.T) {
 	r := newRig(t, 120, 40, "system").load(
 		fixOf(1, "\x1b[2J\x1b]0;owned\x07", r0, 48, 11), fixOf(2, "\u202eevil\u202c\u200d", r0, 50, 12),
 		fixOf(3, "שלום 123", r0, 51, 13), fixOf(4, "🚚🇩🇪👨‍👩‍👧 lorry", r0, 52, 14), fixOf(5, "e\u0301\u0301\u0301\u0301zalgo", r0, 53, 15))
-	r.store.SetLink(Reconnecting, "dial\x1b[31m\n\x9b2J")
+	r.store.SetLink(fleet.Reconnecting, "dial\x1b[31m\n\x9b2J")
 	f := fixOf(6, "x", r0, 47, 10)
 	f.Event = "\x1b[5m"
 	r.store.Apply([]client.Fix{f})
 	r.press("n", "n", "n", "n", "n", "n", "?")
-	if strings.ContainsAny(strings.ReplaceAll(r.frame, "\x1b[", ""), "\x1b\x07\r\u009b\u202e\u200d") {
-		t.Errorf("a control character got through:\n%q", r.frame)
+	if strings.ContainsAny(strings.ReplaceAll(r.see.Frame, "\x1b[", ""), "\x1b\x07\r\u009b\u202e\u200d") {
+		t.Errorf("a control character got through:\n%q", r.see.Frame)
 	}
 	for _, seq := range []string{"\x1b[2J", "\x1b[5m\n", "\x1b]"} {
-		if strings.Contains(r.frame, seq) {
+		if strings.Contains(r.see.Frame, seq) {
 			t.Errorf("%q got through", seq)
 		}
 	}
@@ -584,47 +487,47 @@ func TestHostileNamesDoNotReachTheTerminal(t *testing.T) {
 func TestStatusLineSaysHowTheFeedIs(t *testing.T) {
 	r := newRig(t, 120, 40, "plain").load(vans(3)...)
 	r.shows("● LIVE tracker.example.org:4810", "3 dev")
-	r.store.SetLink(Reconnecting, "connection reset by peer")
-	r.clock.advance(7 * time.Second)
+	r.store.SetLink(fleet.Reconnecting, "connection reset by peer")
+	r.clock.Advance(7 * time.Second)
 	r.compose()
 	r.shows("○ RECONNECTING 7s", "connection reset by peer")
-	r.store.SetLink(Ended, "the feed is complete")
+	r.store.SetLink(fleet.Ended, "the feed is complete")
 	r.compose()
 	r.shows("○ ENDED the feed is complete")
-	r.store.SetLink(Live, "")
+	r.store.SetLink(fleet.Live, "")
 	r.store.Skipped(1234)
 	for range 120 {
-		r.store.Apply([]client.Fix{fixOf(1, "a", r.clock.at.Add(-5*time.Second-time.Millisecond), 1, 1)})
+		r.store.Apply([]client.Fix{fixOf(1, "a", r.clock.At.Add(-5*time.Second-time.Millisecond), 1, 1)})
 	}
 	r.compose()
 	r.shows("● LAG", "lag 5s", "1,234 skipped")
-	r.clock.advance(5 * time.Second)
+	r.clock.Advance(5 * time.Second)
 	r.compose()
 	r.shows("24 fix/s")
 }
 
 func TestFramesAreOnlyMadeWhenSomethingChanged(t *testing.T) {
 	r := newRig(t, 80, 24, "plain").load(vans(3)...)
-	if r.stir() {
+	if r.Due(r.clock.At) {
 		t.Error("a new frame right after a frame")
 	}
-	r.clock.advance(time.Second)
-	if !r.stir() {
+	r.clock.Advance(time.Second)
+	if !r.Due(r.clock.At) {
 		t.Error("no new frame when the clock went on")
 	}
 	r.compose()
 	r.store.Apply(vans(1))
-	if !r.stir() {
+	if !r.Due(r.clock.At) {
 		t.Error("no new frame after fixes")
 	}
 	r.compose()
 	r.key("+")
-	if !r.stir() {
+	if !r.Due(r.clock.At) {
 		t.Error("no new frame after a key")
 	}
 	r.press("space")
 	r.store.Apply(vans(1))
-	if r.stir() {
+	if r.Due(r.clock.At) {
 		t.Error("a paused picture is drawn again for fixes")
 	}
 }
@@ -632,24 +535,4 @@ func TestFramesAreOnlyMadeWhenSomethingChanged(t *testing.T) {
 func TestGridHelpsWhereThereIsNoCoast(t *testing.T) {
 	r := newRig(t, 80, 24, "plain").load(fixOf(1, "bus", r0, 48.1234, 11.5))
 	r.press("z").shows("°E", "°N", "coasts are true to 400 m")
-	if got := gridStep(256 * 512 / 360.0); math.Abs(got-0.2) > 1e-9 {
-		t.Errorf("step %v at zoom 9", got)
-	}
-	if got := degrees(-11.25, 0.05, 'E', 'W'); got != "11.25°W" {
-		t.Errorf("got %q", got)
-	}
-}
-
-func TestScaleBar(t *testing.T) {
-	for _, tt := range []struct {
-		perDot geo.Meters
-		cells  int
-		label  string
-	}{
-		{19_600, 12, "500 km"}, {611, 16, "20 km"}, {0.6, 16, "20 m"}, {150_000, 16, "5000 km"},
-	} {
-		if cells, label := scaleBar(tt.perDot, 20); cells != tt.cells || label != tt.label {
-			t.Errorf("%v m a dot: %d cells %s, want %d %s", float64(tt.perDot), cells, label, tt.cells, tt.label)
-		}
-	}
 }

@@ -1,4 +1,6 @@
-package tui
+// Package words is how numbers read, on screens and in sentences: counts, rates, ages,
+// lengths, directions and places.
+package words
 
 import (
 	"fmt"
@@ -6,16 +8,12 @@ import (
 	"strconv"
 	"time"
 
-	"tracker/pkg/client"
 	"tracker/pkg/geo"
-	"tracker/pkg/track"
 	"tracker/pkg/tui/world"
 )
 
-// How numbers read, on the screen and in sentences.
-
-// thousands writes 9812 as 9,812.
-func thousands(n int) string {
+// Thousands writes 9812 as 9,812.
+func Thousands(n int) string {
 	s := strconv.Itoa(n)
 	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
 		s = s[:i] + "," + s[i:]
@@ -23,8 +21,8 @@ func thousands(n int) string {
 	return s
 }
 
-// rate writes fixes a second in at most five columns.
-func rate(perSecond float64) string {
+// Rate writes fixes a second in at most five columns.
+func Rate(perSecond float64) string {
 	switch {
 	case perSecond < 10 && perSecond > 0:
 		return fmt.Sprintf("%.1f", perSecond)
@@ -34,8 +32,8 @@ func rate(perSecond float64) string {
 	return fmt.Sprintf("%.1fk", perSecond/1000)
 }
 
-// age writes a duration in at most four columns: 3s, 59s, 12m, 5h, 12d.
-func age(d time.Duration) string {
+// Age writes a duration in at most four columns: 3s, 59s, 12m, 5h, 12d.
+func Age(d time.Duration) string {
 	d = max(d, 0)
 	switch {
 	case d < time.Minute:
@@ -48,15 +46,16 @@ func age(d time.Duration) string {
 	return strconv.Itoa(min(int(d/(24*time.Hour)), 999)) + "d"
 }
 
-func ago(d time.Duration) string {
+// Ago writes an age as a moment: now, 3s ago.
+func Ago(d time.Duration) string {
 	if d < time.Second {
 		return "now"
 	}
-	return age(d) + " ago"
+	return Age(d) + " ago"
 }
 
-// length writes metres as 0.6 m, 38 m, 2.4 km, 611 km.
-func length(m geo.Meters) string {
+// Length writes metres as 0.6 m, 38 m, 2.4 km, 611 km.
+func Length(m geo.Meters) string {
 	switch {
 	case m < 10:
 		return fmt.Sprintf("%.1f m", float64(m))
@@ -68,16 +67,18 @@ func length(m geo.Meters) string {
 	return fmt.Sprintf("%.0f km", float64(m)/1000)
 }
 
-func kmh(mps float64) string { return strconv.Itoa(int(math.Round(mps * 3.6))) }
+// KMH writes a speed in whole kilometres an hour.
+func KMH(mps float64) string { return strconv.Itoa(int(math.Round(mps * 3.6))) }
 
 var compass = [8]string{"north", "north-east", "east", "south-east", "south", "south-west", "west", "north-west"}
 
-func direction(degrees float64) string {
+// Direction is a course in words: north-east.
+func Direction(degrees float64) string {
 	return compass[int(math.Mod(degrees+382.5, 360)/45)%8]
 }
 
-// near names the closest large city, "" if none is within 300 km.
-func near(p geo.Point) string {
+// Near names the closest large city, "" if none is within 300 km.
+func Near(p geo.Point) string {
 	best, at := geo.Meters(300_000), -1
 	cities := world.Cities()
 	here := world.Project(p)
@@ -98,35 +99,11 @@ func near(p geo.Point) string {
 	case best < 40_000:
 		return "near " + cities[at].Name
 	}
-	return fmt.Sprintf("%s %s of %s", length(best), direction(geo.Bearing(cities[at].Pos.Point(), p)), cities[at].Name)
+	return fmt.Sprintf("%s %s of %s", Length(best), Direction(geo.Bearing(cities[at].Pos.Point(), p)), cities[at].Name)
 }
 
-// sentence says where a device is, for readers and listeners who have no map. Nothing
-// in it is art.
-func sentence(name string, f *client.Fix, st state, since time.Duration) string {
-	s := name + ": "
-	if !f.HasPos() {
-		s += "no place known"
-	} else {
-		s += place(f.At)
-		if n := near(f.At); n != "" {
-			s += ", " + n
-		}
-	}
-	s += ", " + stateLooks[st].name
-	if f.Has&track.HasVel != 0 && f.Speed >= 0.5 {
-		s += " " + kmh(f.Speed) + " km/h " + direction(f.Course)
-	}
-	if f.Has&track.HasBat != 0 {
-		s += fmt.Sprintf(", battery %d percent", f.Battery)
-	}
-	if f.Event != "" {
-		s += ", reports " + f.Event
-	}
-	return s + ", fix " + spoken(since) + " ago."
-}
-
-func place(p geo.Point) string {
+// Place writes a point for readers and listeners: 33.50000 south, 70.25000 west.
+func Place(p geo.Point) string {
 	ns, ew := "north", "east"
 	if p.Lat < 0 {
 		ns = "south"
@@ -137,8 +114,8 @@ func place(p geo.Point) string {
 	return fmt.Sprintf("%.5f %s, %.5f %s", math.Abs(p.LatDeg()), ns, math.Abs(p.LonDeg()), ew)
 }
 
-// spoken is age in words.
-func spoken(d time.Duration) string {
+// Spoken is Age in words: 3 minutes.
+func Spoken(d time.Duration) string {
 	n, unit := int(max(d, 0)/time.Second), "second"
 	switch {
 	case n >= 2*86400:
@@ -152,4 +129,20 @@ func spoken(d time.Duration) string {
 		unit += "s"
 	}
 	return strconv.Itoa(n) + " " + unit
+}
+
+// Lag writes a delay in at most five columns: 140ms, 3s.
+func Lag(d time.Duration) string {
+	if d < time.Second {
+		return fmt.Sprintf("%dms", d.Milliseconds())
+	}
+	return Age(d)
+}
+
+// Plural writes a number of things: 1 device, 3 devices.
+func Plural(n int, word string) string {
+	if n != 1 {
+		word += "s"
+	}
+	return fmt.Sprintf("%d %s", n, word)
 }

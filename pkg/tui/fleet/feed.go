@@ -1,4 +1,4 @@
-package tui
+package fleet
 
 import (
 	"context"
@@ -29,14 +29,14 @@ func FromWatch(w *client.Watch) func(context.Context, *Store) error {
 			if err != nil {
 				return err
 			}
-			s.take(&e)
+			s.Take(&e)
 		}
 		return nil
 	}
 }
 
-// take puts an event of a watch into the store.
-func (s *Store) take(e *client.Event) {
+// Take puts an event of a watch into the store, whatever its kind.
+func (s *Store) Take(e *client.Event) {
 	switch e.Kind {
 	case client.Snapshot, client.Resync:
 		s.Skipped(e.Skipped)
@@ -57,8 +57,11 @@ func (s *Store) take(e *client.Event) {
 
 // shortly is an error in the few words that a status line has room for.
 func shortly(err error) string {
-	if errors.Is(err, client.ErrUnreachable) {
+	switch {
+	case errors.Is(err, client.ErrUnreachable):
 		return "no answer"
+	case errors.Is(err, track.ErrDenied):
+		return "not allowed"
 	}
 	return err.Error()
 }

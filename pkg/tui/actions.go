@@ -1,0 +1,99 @@
+package tui
+
+import (
+	"tracker/pkg/tui/chart"
+	"tracker/pkg/tui/conf"
+	"tracker/pkg/tui/fleet"
+)
+
+// action is something that the map can be told to do, and how it does it.
+type action struct {
+	conf.Action
+	do func(*screen)
+}
+
+const (
+	panStep  = 1.0 / 8
+	panLeap  = 1.0 / 2
+	zoomStep = 0.5
+)
+
+// actions is the table that keys, the help and the hint line are made from.
+func actions() []action {
+	return []action{
+		{conf.Action{Name: "pan-left", Default: []string{"h", "left"}}, func(s *screen) { s.pan(-panStep, 0) }},
+		{conf.Action{Name: "pan-down", Default: []string{"j", "down"}}, func(s *screen) { s.vertical(1, panStep) }},
+		{conf.Action{Name: "pan-up", Default: []string{"k", "up"}}, func(s *screen) { s.vertical(-1, panStep) }},
+		{conf.Action{Name: "pan-right", Default: []string{"l", "right"}, Help: "pan; in the list: select", Hint: "pan", Rank: 1}, func(s *screen) { s.pan(panStep, 0) }},
+		{conf.Action{Name: "pan-left-half", Default: []string{"H", "shift+left"}}, func(s *screen) { s.pan(-panLeap, 0) }},
+		{conf.Action{Name: "pan-down-half", Default: []string{"J", "shift+down", "pgdown"}}, func(s *screen) { s.vertical(1, panLeap) }},
+		{conf.Action{Name: "pan-up-half", Default: []string{"K", "shift+up", "pgup"}}, func(s *screen) { s.vertical(-1, panLeap) }},
+		{conf.Action{Name: "pan-right-half", Default: []string{"L", "shift+right"}, Help: "pan half a screen; in the list: a page"}, func(s *screen) { s.pan(panLeap, 0) }},
+		{conf.Action{Name: "zoom-in", Default: []string{"+", "="}}, func(s *screen) { s.zoom(zoomStep) }},
+		{conf.Action{Name: "zoom-out", Default: []string{"-", "_"}, Help: "zoom in, zoom out", Hint: "zoom", Rank: 2}, func(s *screen) { s.zoom(-zoomStep) }},
+		{conf.Action{Name: "fit", Default: []string{"0"}, Help: "fit all devices", Hint: "fit", Rank: 5}, func(s *screen) { s.fitAll() }},
+		{conf.Action{Name: "zoom-selected", Default: []string{"z"}, Help: "zoom to the selected device"}, func(s *screen) { s.zoomToSelected() }},
+		{conf.Action{Name: "follow", Default: []string{"f"}, Help: "follow the selected device", Hint: "follow", Rank: 3}, func(s *screen) { s.toggleFollow() }},
+		{conf.Action{Name: "trails", Default: []string{"t"}, Help: "trails: selected, all, off", Hint: "trails", Rank: 6}, func(s *screen) { s.trails = (s.trails + 1) % chart.TrailModes }},
+		{conf.Action{Name: "focus", Default: []string{"tab", "shift+tab"}, Help: "map or list", Hint: "list", Rank: 4}, func(s *screen) { s.toggleFocus() }},
+		{conf.Action{Name: "next", Default: []string{"n"}}, func(s *screen) { s.moveSelection(1) }},
+		{conf.Action{Name: "prev", Default: []string{"N"}, Help: "next device, device before"}, func(s *screen) { s.moveSelection(-1) }},
+		{conf.Action{Name: "top", Default: []string{"g", "home"}}, func(s *screen) { s.selectRow(0) }},
+		{conf.Action{Name: "bottom", Default: []string{"G", "end"}, Help: "first device, last device"}, func(s *screen) { s.selectRow(len(s.rows()) - 1) }},
+		{conf.Action{Name: "sort", Default: []string{"s"}}, func(s *screen) { s.sortBy((s.list.by+1)%fleet.Columns, false) }},
+		{conf.Action{Name: "reverse", Default: []string{"S"}, Help: "sort the list by the next column, reverse"}, func(s *screen) { s.sortBy(s.list.by, !s.list.reverse) }},
+		{conf.Action{Name: "enter", Default: []string{"enter"}, Help: "go to the selected device"}, func(s *screen) { s.goToSelected() }},
+		{conf.Action{Name: "back", Default: []string{"esc"}, Help: "back: help, list, follow, selection"}, func(s *screen) { s.back() }},
+		{conf.Action{Name: "pause", Default: []string{"space"}, Help: "pause the picture, not the feed", Hint: "pause", Rank: 7}, func(s *screen) { s.togglePause() }},
+		{conf.Action{Name: "base", Default: []string{"b"}, Help: "borders on or off"}, func(s *screen) { s.layers ^= chart.Borders }},
+		{conf.Action{Name: "mouse", Default: []string{"m"}, Help: "leave the mouse to the terminal, to select text"}, func(s *screen) { s.noMouse = !s.noMouse }},
+		{conf.Action{Name: "redraw", Default: []string{"ctrl+l"}, Help: "draw everything again"}, func(s *screen) { s.redraw = true }},
+		{conf.Action{Name: "suspend", Default: []string{"ctrl+z"}, Help: "back to the shell for a while"}, func(s *screen) { s.suspend = true }},
+		{conf.Action{Name: "help", Default: []string{"?"}, Help: "this help", Hint: "help"}, func(s *screen) { s.help = true }},
+		{conf.Action{Name: "quit", Default: []string{"q", "ctrl+c"}, Help: "quit", Hint: "quit"}, func(s *screen) { s.quit = true }},
+	}
+}
+
+// Actions are what keys can be bound to.
+func Actions() []conf.Action { return named(actions()) }
+
+func named(as []action) []conf.Action {
+	out := make([]conf.Action, len(as))
+	for i, a := range as {
+		out[i] = a.Action
+	}
+	return out
+}
+
+// bind gives the screen its actions and the keys for them.
+func (s *screen) bind(o *Options) (err error) {
+	all := append(actions(), o.extra...)
+	s.does = make(map[string]func(*screen), len(all))
+	for _, a := range all {
+		s.does[a.Name] = a.do
+	}
+	if s.keys = o.Keys; s.keys == nil {
+		s.keys, err = conf.NewKeymap(named(all))
+	}
+	return err
+}
+
+// key does what a key is bound to, and nothing if it is not. While the help is open
+// any key but those that quit only closes it.
+func (s *screen) key(name string) {
+	what, bound := s.keys.Action(name)
+	switch {
+	case s.help && what != "quit":
+		s.help, s.dirty = false, true
+	case bound:
+		s.do(what)
+	}
+}
+
+// do does what an action is for.
+func (s *screen) do(name string) {
+	if do := s.does[name]; do != nil {
+		s.dirty = true
+		do(s)
+	}
+}

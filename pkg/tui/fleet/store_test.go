@@ -1,0 +1,334 @@
+package fleet
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+
+	"tracker/pkg/client"
+	"tracker/pkg/filter"
+	"tracker/pkg/geo"
+	"tracker/pkg/track"
+	"tracker/pkg/tui/tuitest"
+	"tracker/pkg/tui/world"
+)
+
+func clockedStore() (*Store, *tuitest.Clock) {
+	c := tuitest.NewClock()
+	return New(Config{Now: c.Now}), c
+}
+
+var epoch, fixOf = tuitest.Epoch, tuitest.Fix
+
+// point is a copy of the point of a device.
+func (s *Store) point(id track.DeviceID) *Point {
+	var f Frame
+	f.Refresh(s, nil)
+	return &f.Points[s.Find(id)]
+}
+
+func (s *Store) nameOf(id track.DeviceID) string {
+	_, name, _ := s.Info(s.Find(id))
+	return name
+}
+
+func TestSnapshotReplacesWhatItDoesNotName(t *testing.T) {
+	s, c := clockedStore()
+	s.Snapshot([]client.Fix{fixOf(1, "a", c.At, 1, 1), fixOf(2, "b", c.At, 2, 2), fixOf(3, "c", c.At, 3, 3)}, true, false)
+	if got := s.Status(); !got.Loaded || got.Devices != 3 {
+		t.Fatalf("%+v", got)
+	}
+	s.Snapshot([]client.Fix{fixOf(2, "b", c.At, 2, 2)}, true, true)
+	if got := s.Status().Devices; got != 3 {
+		t.Errorf("half a snapshot left %d devices, want 3", got)
+	}
+	s.Apply([]client.Fix{fixOf(9, "new", c.At, 9, 9)}) // while the snapshot is under way
+	s.Snapshot([]client.Fix{fixOf(4, "d", c.At, 4, 4)}, false, false)
+	for id, want := range map[track.DeviceID]string{1: "", 2: "b", 3: "", 4: "d", 9: "new"} {
+		if got := s.nameOf(id); got != want {
+			t.Errorf("device %d is %q, want %q", id, got, want)
+		}
+	}
+	// A part that makes nothing void, as after having been too slow.
+	s.Snapshot([]client.Fix{fixOf(4, "d", c.At, 5, 5)}, false, false)
+	if got := s.Status().Devices; got != 3 {
+		t.Errorf("a resync left %d devices, want 3", got)
+	}
+}
+
+func TestBrokenSnapshotIsMadeGoodByTheNext(t *testing.T) {
+	s, c := clockedStore()
+	s.Snapshot([]client.Fix{fixOf(1, "a", c.At, 1, 1)}, true, true)
+	s.Snapshot([]client.Fix{fixOf(2, "b", c.At, 2, 2)}, true, false)
+	if s.nameOf(1) != "" || s.nameOf(2) != "b" {
+		t.Errorf("1 is %q, 2 is %q", s.nameOf(1), s.nameOf(2))
+	}
+}
+
+func TestLateAndOlderFixesDoNotMoveADevice(t *testing.T) {
+	s, c := clockedStore()
+	s.Apply([]client.Fix{fixOf(1, "a", c.At, 10, 10)})
+	late := fixOf(1, "a", c.At.Add(time.Minute), 20, 20)
+	late.Late = true
+	s.Apply([]client.Fix{late, fixOf(1, "a", c.At.Add(-time.Minute), 30, 30)})
+	fix, _, _ := s.Info(s.Find(1))
+	if fix.At != geo.Deg(10, 10) {
+		t.Errorf("device is at %v, want 10,10", fix.At)
+	}
+}
+
+func TestHeartbeatKeepsThePlace(t *testing.T) {
+	s, c := clockedStore()
+	s.Apply([]client.Fix{fixOf(1, "a", c.At, 10, 10)})
+	c.Advance(time.Minute)
+	s.Apply([]client.Fix{{Device: 1, Name: "a", Time: c.At, Has: track.HasBat, Battery: 40}})
+	fix, _, _ := s.Info(s.Find(1))
+	if fix.At != geo.Deg(10, 10) || !fix.HasPos() || fix.Battery != 40 {
+		t.Errorf("after a heartbeat: %+v", fix)
+	}
+	p := s.point(1)
+	if p.Heard != c.At.UnixMilli() || p.Pos != world.Project(geo.Deg(10, 10)) {
+		t.Errorf("point %+v", p)
+	}
+	s.Apply([]client.Fix{{Device: 2, Time: c.At}})
+	if p := s.point(2); p.Placed() || !p.Alive() {
+		t.Errorf("a device that never said where it is: %+v", p)
+	}
+}
+
+func TestLeftAndSlotsAreUsedAgain(t *testing.T) {
+	s, c := clockedStore()
+	s.Apply([]client.Fix{fixOf(1, "a", c.At, 1, 1), fixOf(2, "b", c.At, 2, 2)})
+	s.Left([]track.DeviceID{1, 77})
+	s.Apply([]client.Fix{fixOf(3, "c", c.At, 3, 3)})
+	if n := len(s.points); n != 2 {
+		t.Errorf("%d slots for two devices", n)
+	}
+	if s.Find(1) != Nobody || s.nameOf(3) != "c" {
+		t.Error("the slot of a device that left was not cleaned")
+	}
+	if got := len(s.Trail(nil, s.Find(3), 9)); got != 1 {
+		t.Errorf("the new device has %d crumbs, want its own one", got)
+	}
+}
+
+func TestNamesAreMadeHarmless(t *testing.T) {
+	s, c := clockedStore()
+	s.Apply([]client.Fix{
+		fixOf(1, "\x1b[2J\x1b]52;c;x\x07boo\r\n", c.At, 1, 1), fixOf(2, "", c.At, 2, 2),
+		fixOf(3, strings.Repeat("long", 50), c.At, 3, 3), fixOf(4, "\u202e\u200b", c.At, 4, 4),
+	})
+	for id, want := range map[track.DeviceID]string{
+		1: "?[2J?]52;c;x?boo??", 2: "000000000002", 3: strings.Repeat("long", 10)[:39] + "…", 4: "000000000004",
+	} {
+		if got := s.nameOf(id); got != want {
+			t.Errorf("%d: %q, want %q", id, got, want)
+		}
+	}
+}
+
+func TestStates(t *testing.T) {
+	now := epoch.UnixMilli()
+	for name, tt := range map[string]struct {
+		p    Point
+		want filter.State
+	}{
+		"moving":            {Point{Heard: now, Has: track.HasVel, Speed: 300}, filter.Moving},
+		"idle":              {Point{Heard: now, Has: track.HasVel, Speed: 20}, filter.Idle},
+		"moved, no speed":   {Point{Heard: now, Flags: Shifted}, filter.Moving},
+		"speed decides":     {Point{Heard: now, Has: track.HasVel, Flags: Shifted}, filter.Idle},
+		"stale":             {Point{Heard: now - 120_000, Has: track.HasVel, Speed: 300}, filter.Stale},
+		"lost":              {Point{Heard: now - 900_000}, filter.Lost},
+		"alert beats lost":  {Point{Heard: now - 900_000, Alarm: alarmStamp(now - 1000)}, filter.Alert},
+		"alarm is over":     {Point{Heard: now, Alarm: alarmStamp(now - AlarmFor.Milliseconds())}, filter.Idle},
+		"clock ran forward": {Point{Heard: now + 5000, Has: track.HasVel, Speed: 300}, filter.Moving},
+	} {
+		if got := tt.p.State(now, filter.Ages{}); got != tt.want {
+			t.Errorf("%s: %v, want %v", name, got, tt.want)
+		}
+	}
+}
+
+func TestPointIsSmall(t *testing.T) {
+	if got := unsafe.Sizeof(Point{}); got > 40 {
+		t.Errorf("a point takes %d bytes, want 40 at most: all are copied for every frame", got)
+	}
+}
+
+func TestSnapshotTakesTheAgeFromTheServer(t *testing.T) {
+	s, c := clockedStore()
+	old := fixOf(1, "a", c.At.Add(-time.Hour), 1, 1)
+	ahead := fixOf(2, "b", c.At.Add(time.Hour), 1, 1) // its clock, or the server's, is ahead of ours
+	s.Snapshot([]client.Fix{old, ahead}, true, false)
+	if got := s.point(1).Heard; got != c.At.Add(-time.Hour).UnixMilli() {
+		t.Errorf("heard at %d", got)
+	}
+	if got := s.point(2).Heard; got != c.At.UnixMilli() {
+		t.Errorf("heard in the future: %d", got)
+	}
+}
+
+func TestTrailThinsTheOldAndKeepsTheRecent(t *testing.T) {
+	s, c := clockedStore()
+	const steps = 1000
+	for i := range steps {
+		c.Advance(time.Second)
+		s.Apply([]client.Fix{fixOf(1, "a", c.At, 10, float64(i)*0.01)})
+	}
+	trail := s.Trail(nil, s.Find(1), MaxTrail)
+	if len(trail) > MaxTrail || len(trail) < MaxTrail/2 {
+		t.Fatalf("%d crumbs", len(trail))
+	}
+	for i := 1; i < len(trail); i++ {
+		if trail[i].At <= trail[i-1].At {
+			t.Fatalf("crumb %d is out of order", i)
+		}
+	}
+	lon := func(i int) float64 { return trail[i].Pos.Point().LonDeg() }
+	if lon(0) > 0.5 {
+		t.Errorf("the trail begins at %.2f: its beginning is lost", lon(0))
+	}
+	if last := len(trail) - 1; lon(last) < 9.98 || lon(last)-lon(last-1) > 0.011 {
+		t.Errorf("the end of the trail has lost its detail: %.2f, %.2f", lon(last-1), lon(last))
+	}
+}
+
+func TestTrailBreaksAtAJumpAndKeepsTheBreak(t *testing.T) {
+	crumbs := make([]Crumb, 16)
+	for i := range crumbs {
+		crumbs[i].At = int64(i)
+	}
+	crumbs[3].Start = true
+	got := thin(crumbs)
+	if len(got) != 12 || got[2].At != 4 || !got[2].Start {
+		t.Errorf("after thinning: %+v", got)
+	}
+
+	s, c := clockedStore()
+	s.Apply([]client.Fix{fixOf(1, "a", c.At, 10, 10)})
+	c.Advance(time.Second)
+	jump := fixOf(1, "a", c.At, 50, 50)
+	jump.Jump = true
+	s.Apply([]client.Fix{jump})
+	if trail := s.Trail(nil, s.Find(1), 9); len(trail) != 2 || !trail[1].Start {
+		t.Errorf("trail over a jump: %+v", trail)
+	}
+}
+
+func TestTrailsHaveABudget(t *testing.T) {
+	s, c := clockedStore()
+	const devices = trailBudget / minTrail / 8 // room for 64 each
+	fixes := make([]client.Fix, devices*2)
+	for round := range 20 {
+		c.Advance(time.Second)
+		for i := range fixes {
+			fixes[i] = fixOf(track.DeviceID(i+1), "x", c.At, 10, float64(round)*0.01)
+		}
+		s.Apply(fixes)
+	}
+	if s.trailed > trailBudget {
+		t.Errorf("%d crumbs kept, the budget is %d", s.trailed, trailBudget)
+	}
+	total := 0
+	for i := range s.devices {
+		total += len(s.devices[i].trail)
+	}
+	if total != s.trailed {
+		t.Errorf("counted %d crumbs, there are %d", s.trailed, total)
+	}
+}
+
+func TestAnAlarmIsShownForAWhile(t *testing.T) {
+	s, c := clockedStore()
+	sos := fixOf(1, "a", c.At, 1, 1)
+	sos.Event = "sos"
+	s.Apply([]client.Fix{sos})
+	after := func(d time.Duration, event string) (filter.State, string) {
+		c.Advance(d)
+		f := fixOf(1, "a", c.At, 1, 1)
+		f.Event = event
+		s.Apply([]client.Fix{f})
+		fix, _, _ := s.Info(s.Find(1))
+		return s.point(1).State(c.At.UnixMilli(), filter.Ages{Stale: time.Minute, Lost: 10 * time.Minute}), fix.Event
+	}
+	if st, event := after(time.Second, "motion_start"); st != filter.Alert || event != "sos" {
+		t.Errorf("a second later: %v, %q", st, event)
+	}
+	if st, event := after(AlarmFor, "motion_stop"); st != filter.Idle || event != "motion_stop" {
+		t.Errorf("much later: %v, %q", st, event)
+	}
+}
+
+func TestLinkAndLag(t *testing.T) {
+	s, c := clockedStore()
+	c.Advance(time.Minute)
+	s.SetLink(Live, "")
+	c.Advance(time.Minute)
+	s.SetLink(Live, "")
+	if got := s.Status().Link; got.State != Live || !got.Since.Equal(epoch.Add(time.Minute)) {
+		t.Errorf("%+v", got)
+	}
+	s.SetLink(Reconnecting, "server\x1b[31m closed")
+	if got := s.Status().Link.Note; got != "server?[31m closed" {
+		t.Errorf("note %q", got)
+	}
+	for range 50 {
+		s.Apply([]client.Fix{fixOf(1, "a", c.At.Add(-140*time.Millisecond), 1, 1)})
+	}
+	if got := s.Status().Lag.Round(10 * time.Millisecond); got != 140*time.Millisecond {
+		t.Errorf("lag %v, want 140ms", got)
+	}
+}
+
+func TestEventsOfAWatch(t *testing.T) {
+	s, c := clockedStore()
+	s.Take(&client.Event{Kind: client.Snapshot, First: true, Fixes: []client.Fix{fixOf(1, "a", c.At, 1, 1), fixOf(2, "b", c.At, 2, 2)}})
+	s.Take(&client.Event{Kind: client.Fixes, Fixes: []client.Fix{fixOf(3, "c", c.At, 3, 3)}, Left: []track.DeviceID{2}})
+	if st := s.Status(); st.Link.State != Live || st.Devices != 2 || st.Fixes != 1 {
+		t.Errorf("after fixes: %+v", st)
+	}
+	s.Take(&client.Event{Kind: client.Disconnected, Err: errors.New("connection reset"), RetryIn: 1234 * time.Millisecond})
+	if st := s.Status(); st.Link.State != Reconnecting || st.Link.Note != "connection reset, again in 1.2s" {
+		t.Errorf("after a break: %+v", st.Link)
+	}
+	s.Take(&client.Event{Kind: client.Disconnected, Err: fmt.Errorf("dial: %w", client.ErrUnreachable), RetryIn: time.Second})
+	if got := s.Status().Link.Note; got != "no answer, again in 1s" {
+		t.Errorf("note %q", got)
+	}
+	s.Take(&client.Event{Kind: client.Refused, Err: errors.New("no")})
+	s.Take(&client.Event{Kind: client.Resync, First: true, More: true, Skipped: 40, Fixes: []client.Fix{fixOf(3, "c", c.At, 3, 4)}})
+	s.Take(&client.Event{Kind: client.Resync, Skipped: 2, Fixes: []client.Fix{fixOf(4, "d", c.At, 4, 4)}})
+	if st := s.Status(); st.Link.State != Live || st.Skipped != 42 || st.Devices != 2 {
+		t.Errorf("after a resync: %+v", st)
+	}
+	s.Take(&client.Event{Kind: client.Resumed})
+	if s.nameOf(1) != "" || s.nameOf(3) != "c" || s.nameOf(4) != "d" {
+		t.Error("the resync did not replace what was known")
+	}
+}
+
+func BenchmarkApply(b *testing.B) {
+	s := New(Config{})
+	f := tuitest.NewFleet(10_000, 1, tuitest.Europe)
+	s.Snapshot(f.Step(time.Second, 1), true, false)
+	batch := append([]client.Fix(nil), f.Step(time.Second, 0.1)...)
+	b.ReportAllocs()
+	for b.Loop() {
+		for i := range batch {
+			batch[i].Time = batch[i].Time.Add(time.Second)
+		}
+		s.Apply(batch)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(batch)), "ns/fix")
+}
+
+func ExampleStore() {
+	s := New(Config{Now: func() time.Time { return epoch }})
+	s.Snapshot([]client.Fix{fixOf(0xabc, "van-1", epoch, 48.1, 11.5)}, true, false)
+	fix, name, _ := s.Info(s.Find(0xabc))
+	fmt.Println(name, fix.At)
+	// Output: van-1 48.10000,11.50000
+}
