@@ -110,7 +110,7 @@ repository.`,
 	fl.DurationVar(&f.budget, "budget", 0, "spend this `time` where it decides most (default: whatever it takes, some 5 to 15 minutes)")
 	fl.IntVar(&f.launches, "launches", 12, "`N` launches of each side and work; half of them may be enough")
 	fl.IntVar(&f.most, "most", 24, "`N` launches where 12 do not decide")
-	fl.IntVar(&f.pairs, "pairs", 10, "`N` pairs of slices in a launch")
+	fl.IntVar(&f.pairs, "pairs", 6, "`N` pairs of slices in a launch")
 	fl.IntVar(&f.procs, "procs", 0, "GOMAXPROCS of the servers (default: all processors)")
 	fl.BoolVar(&f.pin, "pin", false, "servers on the first processor, this program on the second")
 	fl.Uint64Var(&f.seed, "seed", 1, "`number` that decides orders")
@@ -121,7 +121,7 @@ repository.`,
 	fl.BoolVar(&f.quiet, "quiet", false, "no lines while it runs")
 	fl.BoolVar(&f.selfTest, "selftest", false, "find planted faults, and none where there is none")
 	fl.BoolVar(&f.quick, "quick", false, "with --selftest: what is certain, and one short gate, in less than 3 minutes")
-	fl.StringArrayVar(&f.plants, "plant", nil, "with --selftest: plant `FAULT=SIZE`: cpu=25%, write=10%, latency=25%, or none; may be given again (default: all four)")
+	fl.StringArrayVar(&f.plants, "plant", nil, "with --selftest: plant `FAULT`: cpu=25%, write=10%, latency=25%, or none (default: all four); or a failure: wrong=1000, drop=1000, crash=2s, mute=METRIC, of the base with base: before it; may be given again")
 	fl.IntVar(&f.repeat, "repeat", 1, "with --selftest: `N` gates of each plant")
 	return cmd
 }

@@ -25,7 +25,7 @@ func (g *run) conclude() {
 		r.Verdict, r.Reason = Inconclusive, "nothing was compared"
 		r.Hint = "see --metric and --only"
 	case len(open) > 0:
-		r.Verdict, r.Reason = Inconclusive, fmt.Sprintf("%d of %d metrics are not decided: %s", len(open), len(r.Metrics), names(open))
+		r.Verdict, r.Reason = Inconclusive, fmt.Sprintf("%d of %d metrics are not decided: %s", len(open), len(r.Metrics), reasons(open))
 		r.Hint = "give it more time (--budget, --most), or a quieter machine; what it can see today stands beside each metric"
 	default:
 		r.Verdict, r.Reason = Pass, fmt.Sprintf("none of %d metrics regressed", len(r.Metrics))
@@ -55,6 +55,19 @@ func names(list []*Metric) string {
 		all = append(all, s)
 	}
 	return strings.Join(all, ", ")
+}
+
+// reasons are the names of metrics that are not decided, by why they are not.
+func reasons(list []*Metric) string {
+	var all []string
+	for i, m := range list {
+		if slices.ContainsFunc(list[:i], func(o *Metric) bool { return o.Says == m.Says }) {
+			continue
+		}
+		same := slices.DeleteFunc(slices.Clone(list), func(o *Metric) bool { return o.Says != m.Says })
+		all = append(all, names(same)+" ("+m.Says+")")
+	}
+	return strings.Join(all, "; ")
 }
 
 // visible is the smallest change that any measured metric can show.

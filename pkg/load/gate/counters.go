@@ -142,13 +142,15 @@ func (g *run) told(work string, d *probe.Def, was, is, all int) (ok bool, err er
 // countedBatch fills in what the counts of one batch say.
 func (g *run) countedBatch(b *Batch, d *probe.Def, work string, was, is []float64) rule.Finding {
 	b.Launches, b.Base, b.Head = len(is), medianOf(was), medianOf(is)
-	if *b.Base > 0 {
+	switch {
+	case b.Base == nil || b.Head == nil:
+	case *b.Base > 0:
 		change := *b.Head / *b.Base - 1
 		b.Change = &change
 		for i := range is {
 			b.Each = append(b.Each, is[i] / *b.Base - 1)
 		}
-	} else if *b.Head == 0 {
+	case *b.Head == 0:
 		b.Change = new(float64)
 	}
 	f := rule.Counter(was, is, g.bar(work, d))
@@ -159,6 +161,8 @@ func (g *run) countedBatch(b *Batch, d *probe.Def, work string, was, is []float6
 func (m *Metric) settleCounts(f rule.Finding) {
 	m.Verdict, m.Says = Pass, "no change that matters"
 	switch {
+	case f.Verdict == rule.Undecided:
+		m.Verdict, m.Says = Inconclusive, noCost
 	case f.Verdict == rule.Worse:
 		m.Verdict, m.Says = Inconclusive, "worse, and not confirmed yet"
 	case f.Better:
@@ -217,13 +221,19 @@ func (g *run) moved(f probe.Fixed, defs []probe.Def, c *counted) *lane {
 	return l
 }
 
-// ratios are the log-ratios of one launch of both sides of a fixed work.
+// noCost is said of what a server tells that cannot be a cost.
+const noCost = "it was told as less than nothing, or as nothing by one side only"
+
+// ratios are the log-ratios of one launch of both sides of a fixed work, where there is
+// one.
 func ratios(defs []probe.Def, values [sides]map[string]float64) map[string]float64 {
 	out := map[string]float64{}
 	for _, d := range defs {
-		was, is := values[base][d.Name], values[head][d.Name]
-		if was > 0 && is > 0 {
+		switch was, is := values[base][d.Name], values[head][d.Name]; {
+		case was > 0 && is > 0:
 			out[d.Name] = math.Log(is / was)
+		case was == 0 && is == 0:
+			out[d.Name] = 0
 		}
 	}
 	return out

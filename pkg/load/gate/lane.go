@@ -33,11 +33,12 @@ type lane struct {
 	slices  int
 
 	done    int // launches that count
-	thrown  int // that do not,
+	thrown  int // that do not, since they were disturbed,
 	reasons map[string]int
-	again   bool // all launches were thrown away once, since the control was not steady
+	wasted  int // that were thrown away with all others, since the control was not steady
 	closed  string
-	cost    time.Duration // of the last launch
+	odd     map[string]bool // metrics that were told as what cannot be a cost
+	cost    time.Duration   // of the last launch
 	tuned   bool
 }
 
@@ -47,7 +48,7 @@ func (l *lane) reset() {
 
 // fresh is a lane for the same work without any launches, for some metrics of it.
 func (l *lane) fresh(defs []probe.Def) *lane {
-	n := &lane{name: l.name, work: l.work, fixed: l.fixed, defs: defs, moved: l.moved, cost: l.cost, tuned: l.tuned, reasons: map[string]int{}}
+	n := &lane{name: l.name, work: l.work, fixed: l.fixed, defs: defs, moved: l.moved, cost: l.cost, tuned: l.tuned, reasons: map[string]int{}, odd: map[string]bool{}}
 	n.reset()
 	return n
 }
@@ -167,7 +168,12 @@ func (g *run) keep(l *lane, s *said) error {
 		} else if !ok {
 			continue
 		}
-		l.d[d.Name] = append(l.d[d.Name], s.d[d.Name])
+		ratio, ok := s.d[d.Name]
+		if !ok {
+			l.odd[d.Name] = true
+			continue
+		}
+		l.d[d.Name] = append(l.d[d.Name], ratio)
 		for side := range sides {
 			l.values[side][d.Name] = append(l.values[side][d.Name], s.values[side][d.Name])
 		}
@@ -368,8 +374,17 @@ func (p *pair) sum(costs [sides]map[string][]float64) (*said, error) {
 	return s, nil
 }
 
-// why says in words what launches were thrown away for.
-func (l *lane) why() string {
+// why says why a metric may not be decided, beyond what its launches say; empty: there is
+// no such reason.
+func (l *lane) why(metric string) string {
+	if l.odd[metric] {
+		return noCost
+	}
+	return l.closed
+}
+
+// troubles says in words what launches were thrown away for.
+func (l *lane) troubles() string {
 	var all []string
 	for _, reason := range slices.Sorted(maps.Keys(l.reasons)) {
 		all = append(all, fmt.Sprintf("%d times %s", l.reasons[reason], reason))

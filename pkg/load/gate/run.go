@@ -34,7 +34,7 @@ type Config struct {
 	Budget   time.Duration // for everything; 0: whatever it takes
 	Launches int           // of each side, and work; 0: 12
 	Most     int           // after an extension; 0: 24
-	Pairs    int           // of slices in a launch; 0: 10
+	Pairs    int           // of slices in a launch; 0: 6
 	Seed     uint64
 	Procs    int        // GOMAXPROCS of the servers; 0: all processors
 	Seats    load.Seats // zero: any processor
@@ -69,7 +69,7 @@ const (
 func (c *Config) check() error {
 	c.Launches = cmp.Or(c.Launches, 12)
 	c.Most = cmp.Or(c.Most, max(2*c.Launches, c.Launches))
-	c.Pairs = cmp.Or(c.Pairs, 10)
+	c.Pairs = cmp.Or(c.Pairs, 6)
 	c.Procs = cmp.Or(c.Procs, runtime.NumCPU())
 	var errs []error
 	within := func(what string, v, least, most int) {
@@ -242,12 +242,12 @@ func (g *run) metric(work string, d *probe.Def, stage string) *Metric {
 	return m
 }
 
+// medianOf is the median, for a report; nil if there is none.
 func medianOf(list []float64) *float64 {
 	if len(list) == 0 {
 		return nil
 	}
-	m := median(list)
-	return &m
+	return finite(median(list))
 }
 
 func median(list []float64) float64 {

@@ -18,44 +18,69 @@ import (
 // SchemaSelfTest names the form of a SelfTest in JSON.
 const SchemaSelfTest = "trackbench.gate-selftest/1"
 
-// Plant is a fault that the head is given, to see whether a gate finds it. The zero Plant
-// is none: the same binary twice.
+// Plant is a fault that a side is given, to see whether a gate finds it. The zero Plant is
+// none: the same binary twice.
 type Plant struct {
-	Fault string  // "cpu", "write" or "latency"; empty: none
-	Size  float64 // as a share of what the base costs
+	Fault string  // by its name among plants; empty: none
+	Size  float64 // as a share of what the base costs; of a cost only
+	How   string  // as the server reads it; of a failure only
+	Base  bool    // it is the base that is given it
 }
 
-// plants says which fault is planted how, and where it has to show.
+// plants says which fault is planted how, and where it has to show: as a cost that regressed,
+// or as a failure.
 var plants = map[string]struct {
-	text  string
-	finds []string // by full name; one of them is enough
+	finds []string // costs by full name, of which one is enough
 	// sized is the metric that the fault's size is a share of; empty: it is one itself.
 	sized string
+	fails string // the kind of Failure
+	works string // where that shows
 }{
-	"cpu":     {"processor time of a request", []string{"rpc.cpu"}, "rpc.cpu"},
-	"write":   {"system calls that write", []string{"rpc.writes", "fanout.writes"}, ""},
-	"latency": {"time until the answer of a request leaves", []string{"latency.p50"}, "latency.p50"},
+	"cpu":     {finds: []string{"rpc.cpu"}, sized: "rpc.cpu"},         // of a request
+	"write":   {finds: []string{"rpc.writes", "fanout.writes"}},       // system calls that do
+	"latency": {finds: []string{"latency.p50"}, sized: "latency.p50"}, // until an answer leaves
+	"wrong":   {fails: Wrong, works: "rpc"},                           // answers
+	"drop":    {fails: Wrong, works: "fanout"},                        // deliveries
+	"crash":   {fails: Died, works: "rpc"},                            // in the middle
+	"mute":    {fails: Missing, works: "rpc"},                         // a metric
 }
 
-// ParsePlant reads "none" or "cpu=25%".
+const onBase = "base:"
+
+// ParsePlant reads "none", a cost that is to be worse by a share, "cpu=25%", or a failure as
+// the server reads it, "wrong=1000". The base is given a failure by "base:" before it.
 func ParsePlant(s string) (Plant, error) {
 	if s == "none" {
 		return Plant{}, nil
 	}
-	name, size, _ := strings.Cut(s, "=")
-	v, err := strconv.ParseFloat(strings.TrimSuffix(size, "%"), 64)
-	if _, ok := plants[name]; !ok || err != nil || !strings.HasSuffix(size, "%") || !(v >= 1 && v <= 1000) {
-		return Plant{}, fmt.Errorf("%q: want none, or cpu, write or latency with a share such as cpu=25%%: %w", s, track.ErrInvalid)
+	text, isBase := strings.CutPrefix(s, onBase)
+	name, size, _ := strings.Cut(text, "=")
+	switch kind, ok := plants[name]; {
+	case !ok || size == "" || strings.ContainsAny(size, ", "):
+		return Plant{}, fmt.Errorf("%q: want none, cpu=25%%, write=10%%, latency=25%%, or a failure: wrong=1000, drop=1000, crash=2s, mute=METRIC: %w", s, track.ErrInvalid)
+	case kind.fails != "":
+		return Plant{Fault: name, How: text, Base: isBase}, nil
 	}
-	if name == "write" && (v > 100 || v != math.Trunc(v)) {
+	v, err := strconv.ParseFloat(strings.TrimSuffix(size, "%"), 64)
+	switch {
+	case isBase:
+		return Plant{}, fmt.Errorf("%q: the base can be given a failure, and no cost: %w", s, track.ErrInvalid)
+	case err != nil || !strings.HasSuffix(size, "%") || !(v >= 1 && v <= 1000):
+		return Plant{}, fmt.Errorf("%q: want a share, such as %s=25%%: %w", s, name, track.ErrInvalid)
+	case name == "write" && (v > 100 || v != math.Trunc(v)):
 		return Plant{}, fmt.Errorf("%q: want whole per cent, 100 at most: %w", s, track.ErrInvalid)
 	}
-	return Plant{name, v / 100}, nil
+	return Plant{Fault: name, Size: v / 100}, nil
 }
 
 func (p Plant) String() string {
-	if p.Fault == "" {
+	switch {
+	case p.Fault == "":
 		return "none"
+	case p.Base:
+		return onBase + p.How
+	case p.How != "":
+		return p.How
 	}
 	return fmt.Sprintf("%s=%g%%", p.Fault, math.Round(p.Size*1e4)/1e2)
 }
@@ -69,7 +94,7 @@ const (
 
 // need is how many of n gates have to find the plant.
 func (p Plant) need(n int) int {
-	if p.Size >= certain || p.Fault == "write" {
+	if p.Size >= certain || p.Fault == "write" || p.How != "" {
 		return n
 	}
 	return int(math.Ceil(most * float64(n)))
@@ -97,7 +122,7 @@ type Trial struct {
 	Inconclusive int      `json:"inconclusive"`
 	Failed       int      `json:"failed"`
 	Alarms       int      `json:"alarms"` // gates in which anything was worse in the first batch
-	Found        int      `json:"found"`  // gates in which what was planted is what regressed
+	Found        int      `json:"found"`  // gates in which what was planted is what regressed, or failed
 	Need         int      `json:"need"`   // of Found; of none: the most that may have Regressed, 0
 	Low          float64  `json:"low"`    // 95 % interval of the rate at which gates regressed, Clopper and Pearson
 	High         float64  `json:"high"`
@@ -150,9 +175,7 @@ func (cfg *SelfTestConfig) trial(ctx context.Context, p Plant, row *Trial) error
 		if err != nil {
 			return err
 		}
-		if len(c.Head.Env) > 0 {
-			row.Fault = c.Head.Env[0]
-		}
+		row.Fault = strings.Join(append(c.Base.Env, c.Head.Env...), " ")
 		r, err := Run(ctx, c)
 		if err != nil {
 			return err
@@ -169,7 +192,14 @@ func (cfg *SelfTestConfig) trial(ctx context.Context, p Plant, row *Trial) error
 		row.Need = p.need(n)
 	}
 	row.Low, row.High = clopperPearson(row.Regressed, row.Gates, 0.95)
-	row.Held = row.Failed == 0 && (p.Fault == "" && row.Regressed == 0 || p.Fault != "" && row.Found >= row.Need)
+	switch {
+	case p.Fault == "":
+		row.Held = row.Failed+row.Regressed == 0
+	case p.How == "":
+		row.Held = row.Failed == 0 && row.Found >= row.Need
+	default:
+		row.Held = row.Found >= row.Need
+	}
 	return nil
 }
 
@@ -185,7 +215,7 @@ func (row *Trial) add(p Plant, r *Report) {
 	case Failed:
 		row.Failed++
 	}
-	alarm, found := false, false
+	alarm, found := false, p.caused(r.Failure)
 	for _, m := range r.Metrics {
 		alarm = alarm || m.Shows == "worse"
 		found = found || m.Verdict == Regressed && p.shows(m.FullName())
@@ -203,6 +233,15 @@ func (row *Trial) add(p Plant, r *Report) {
 		launches = r.Statistics.Launches
 	}
 	row.Launches = append(row.Launches, launches)
+}
+
+// caused tells whether a failure is what was planted.
+func (p Plant) caused(f *Failure) bool {
+	side := sideNames[head]
+	if p.Base {
+		side = sideNames[base]
+	}
+	return f != nil && p.How != "" && f.Kind == plants[p.Fault].fails && f.Side == side
 }
 
 func (p Plant) shows(metric string) bool {
@@ -225,6 +264,15 @@ func (cfg *SelfTestConfig) planted(ctx context.Context, p Plant, turn uint64) (C
 		return c, nil
 	}
 	kind := plants[p.Fault]
+	if p.How != "" {
+		side := &c.Head
+		if p.Base {
+			side = &c.Base
+		}
+		side.Env = []string{faultVariable + "=" + p.How}
+		c.Wanted = func(work, _ string) bool { return work == kind.works }
+		return c, nil
+	}
 	fault := fmt.Sprintf("%s=%g%%", p.Fault, p.Size*100)
 	if kind.sized != "" {
 		at, err := cfg.cost(ctx, kind.sized)

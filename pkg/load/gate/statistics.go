@@ -34,7 +34,7 @@ func (g *run) statistics(ctx context.Context, moved []*lane) error {
 	}
 	for _, l := range append(lanes, again...) {
 		stage.Launches += l.done
-		stage.Discarded += l.thrown
+		stage.Discarded += l.thrown + l.wasted
 	}
 	g.control(append(lanes, again...))
 	g.lateness(append(lanes, again...))
@@ -92,7 +92,7 @@ func (g *run) states(lanes []*lane, looks []rule.Look) []rule.State {
 		}
 		for _, d := range l.defs {
 			bar := g.barOf(l, &d)
-			if rule.Judge(l.d[d.Name], bar, looks).Verdict == rule.Undecided {
+			if !l.odd[d.Name] && rule.Judge(l.d[d.Name], bar, looks).Verdict == rule.Undecided {
 				s.Open = append(s.Open, rule.Metric{D: l.d[d.Name], Bar: bar})
 			}
 		}
@@ -116,19 +116,18 @@ const mostTilted = 0.02
 // control says that the machine favoured one side.
 func (g *run) watch(l *lane, looks []rule.Look) {
 	if all := l.done + l.thrown; l.thrown > 2 && 3*l.thrown > all {
-		l.closed = fmt.Sprintf("%d of %d launches were disturbed: %s", l.thrown, all, l.why())
+		l.closed = fmt.Sprintf("%d of %d launches were disturbed: %s", l.thrown, all, l.troubles())
 		return
 	}
 	if !slices.ContainsFunc(looks, func(k rule.Look) bool { return k.Launches == l.done }) {
 		return
 	}
-	if t := tilt(l.control); t.tilted() && !l.again {
-		l.again = true
-		l.thrown += l.done
-		l.reasons["the control was not steady"] += l.done
-		l.reset()
-	} else if t.tilted() {
+	switch tilted := tilt(l.control).tilted(); {
+	case tilted && l.wasted > 0:
 		l.closed = "the control was not steady, twice: the machine favours one side"
+	case tilted:
+		l.wasted = l.done
+		l.reset()
 	}
 }
 
@@ -237,7 +236,7 @@ func (g *run) rows(lanes []*lane, looks []rule.Look) (again []*lane) {
 			m := g.metric(l.name, &d, Statistics)
 			m.Moved = l.moved[d.Name]
 			f := g.fill(&m.Batch, l, &d, looks)
-			m.settle(f, l.closed)
+			m.settle(f, l.why(d.Name))
 			if m.Shows != "" {
 				defs = append(defs, d)
 			}

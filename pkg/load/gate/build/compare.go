@@ -26,12 +26,11 @@ func Compare(base, head Info) error {
 				"build it without the tag")
 		}
 	}
-	return CompareForSelfTest(base, head)
+	return alike(base, head)
 }
 
-// CompareForSelfTest is Compare for the binaries of a self-test, of which either may be
-// told to be slow.
-func CompareForSelfTest(base, head Info) error {
+// alike refuses binaries whose builds differ in anything but the source.
+func alike(base, head Info) error {
 	var unlike []string
 	differ := func(b, h string) { unlike = append(unlike, fmt.Sprintf("base was built %s, head %s", b, h)) }
 	if base.Go != head.Go {
@@ -39,9 +38,6 @@ func CompareForSelfTest(base, head Info) error {
 	}
 	for _, key := range keys(base.Settings, head.Settings) {
 		b, h := base.Settings[key], head.Settings[key]
-		if key == "-tags" {
-			b, h = withoutFault(b), withoutFault(h)
-		}
 		if b != h && !ofSource(key, b, h) {
 			differ(with(key, b), with(key, h))
 		}
@@ -57,10 +53,6 @@ func with(key, value string) string {
 		return "without " + key
 	}
 	return "with " + key + "=" + value
-}
-
-func withoutFault(tags string) string {
-	return strings.Join(slices.DeleteFunc(strings.Split(tags, ","), func(tag string) bool { return tag == FaultTag }), ",")
 }
 
 // ofSource says of a setting whether it follows from files of the source: then a

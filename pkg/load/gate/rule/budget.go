@@ -138,15 +138,15 @@ func below(x, mean, sd float64) float64 {
 }
 
 // Reserve is the time for one batch that confirms: the work that costs most, up to its
-// first full look. Whoever wants to be sure of it takes it off what Next is told is left.
+// first look, which is enough for what is far off. Whoever wants to be sure of it takes it
+// off what Next is told is left.
 func Reserve(states []State, looks []Look) time.Duration {
-	at := slices.IndexFunc(looks, func(l Look) bool { return l.Share >= 1 })
-	if at < 0 {
+	if len(looks) == 0 {
 		return 0
 	}
 	var most time.Duration
 	for _, s := range states {
 		most = max(most, s.Cost)
 	}
-	return time.Duration(looks[at].Launches) * most
+	return time.Duration(looks[0].Launches) * most
 }

@@ -117,7 +117,7 @@ func TestReserveIsForOneBatchOfTheDearest(t *testing.T) {
 	for _, x := range []struct {
 		looks []Look
 		want  time.Duration
-	}{{Looks(12, 24), 84 * time.Second}, {Looks(4, 24), 28 * time.Second}, {nil, 0}} {
+	}{{Looks(12, 24), 42 * time.Second}, {Looks(4, 24), 28 * time.Second}, {nil, 0}} {
 		if got := Reserve(states, x.looks); got != x.want {
 			t.Errorf("%v, want %v", got, x.want)
 		}
