@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -30,26 +31,50 @@ func (a *app) deviceCommand() *cobra.Command {
 func (a *app) deviceList() *cobra.Command {
 	var asJSON bool
 	var match string
+	var only filterFlags
 	cmd := &cobra.Command{
-		Use:     "list",
-		Short:   "List the devices and when each was last heard of",
-		Example: "  trackctl device list --match van",
-		Args:    cobra.NoArgs,
-		RunE: a.asking(func(ctx context.Context, conn *client.Conn, _ []string) error {
-			if asJSON {
-				return a.listJSON(ctx, conn, match)
+		Use:   "list",
+		Short: "List the devices and when each was last heard of",
+		Example: `  trackctl device list --match van
+  trackctl device list --filter 'status:active age>1d'`,
+		Args: cobra.NoArgs,
+		RunE: a.verb(func(ctx context.Context, _ []string) error {
+			means, err := only.enrolled()
+			if err != nil {
+				return err
 			}
-			return a.listText(ctx, conn, match)
+			conn, err := a.connect()
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			list := chosen(conn.Devices(ctx, match), means)
+			if asJSON {
+				return a.listJSON(list)
+			}
+			return a.listText(list)
 		}),
 	}
 	cmd.Flags().StringVar(&match, "match", "", "only devices whose name contains `text`")
+	only.flags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
 
-func (a *app) listJSON(ctx context.Context, conn *client.Conn, match string) error {
+// chosen yields those of a list that are meant, and what went wrong.
+func chosen(list iter.Seq2[client.Device, error], means func(*client.Device) bool) iter.Seq2[client.Device, error] {
+	return func(yield func(client.Device, error) bool) {
+		for d, err := range list {
+			if (err != nil || means(&d)) && !yield(d, err) {
+				return
+			}
+		}
+	}
+}
+
+func (a *app) listJSON(devices iter.Seq2[client.Device, error]) error {
 	list := []client.Device{}
-	for d, err := range conn.Devices(ctx, match) {
+	for d, err := range devices {
 		if err != nil {
 			return err
 		}
@@ -60,10 +85,10 @@ func (a *app) listJSON(ctx context.Context, conn *client.Conn, match string) err
 	}{list})
 }
 
-func (a *app) listText(ctx context.Context, conn *client.Conn, match string) error {
+func (a *app) listText(devices iter.Seq2[client.Device, error]) error {
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ID\tNAME\tSTATE\tLAST FIX\tAT\tALARMS")
-	for d, err := range conn.Devices(ctx, match) {
+	for d, err := range devices {
 		if err != nil {
 			return err
 		}

@@ -52,6 +52,7 @@ func (s *areaFlags) area() (client.Area, error) {
 
 func (a *app) watchCommand() *cobra.Command {
 	var area areaFlags
+	var only filterFlags
 	w := watching{app: a}
 	var format string
 	var length time.Duration
@@ -63,6 +64,7 @@ interrupted. A reader that is too slow misses fixes and is told how many; the ot
 not held up. A line that breaks is taken up again without repeating what was written.`,
 		Example: `  trackctl watch --device van-1
   trackctl watch --bbox 47.2,5.8,55.1,15.1 --format jsonl | jq .name
+  trackctl watch --filter 'van state:moving speed>90'
   trackctl watch --map harbour
   trackctl watch --format jsonl --count 100`,
 		Args: cobra.NoArgs,
@@ -77,17 +79,19 @@ not held up. A line that breaks is taken up again without repeating what was wri
 			if err != nil {
 				return err
 			}
-			out, err := newWriter(a.out, format)
-			if err != nil {
+			if w.judge, err = only.judge(); err != nil {
 				return err
 			}
-			w.out = out
+			if w.out, err = newWriter(a.out, format); err != nil {
+				return err
+			}
 			return limited(ctx, length, func(ctx context.Context) error { return w.run(ctx, what) })
 		}),
 	}
 	f := cmd.Flags()
 	area.flags(f)
 	area.mapFlag(f)
+	only.flags(cmd)
 	f.StringVar(&format, "format", "text", "text or jsonl")
 	f.BoolVar(&w.onlyNew, "only-new", false, "leave the present out, begin with the next fix")
 	f.DurationVar(&length, "for", 0, "stop after this `time`")
@@ -113,10 +117,11 @@ func limited(ctx context.Context, length time.Duration, do func(context.Context)
 type watching struct {
 	app     *app
 	out     client.Writer
+	judge   *judge
 	onlyNew bool
 	count   int
 	written int
-	// newest is when the last fix of each device was that was written: a snapshot that
+	// newest is when the last fix of each device was that was looked at: a snapshot that
 	// follows a broken line must not repeat it.
 	newest map[track.DeviceID]time.Time
 	live   bool // the first snapshot is over
@@ -168,13 +173,15 @@ func (w *watching) event(e *client.Event) error {
 	case client.Resumed:
 		w.app.notef("connected again, nothing was missed")
 	case client.Fixes:
+		now := time.Now()
 		for i := range e.Fixes {
-			if err := w.write(&e.Fixes[i]); err != nil {
+			if err := w.write(&e.Fixes[i], now, now); err != nil {
 				return err
 			}
 		}
 		for _, id := range e.Left {
 			delete(w.newest, id) // it may come back, and then it is new
+			w.judge.forget(id)
 		}
 	}
 	return nil
@@ -182,25 +189,32 @@ func (w *watching) event(e *client.Event) error {
 
 // present writes what of the present is news.
 func (w *watching) present(fixes []client.Fix, silently bool) error {
+	now := time.Now()
 	for i := range fixes {
 		f := &fixes[i]
+		heard := heardOf(f, now)
 		if silently {
 			w.newest[f.Device] = f.Time
+			w.judge.wants(f, heard, now) // it only learns
 			continue
 		}
 		if known, ok := w.newest[f.Device]; ok && !f.Time.After(known) {
 			continue
 		}
-		if err := w.write(f); err != nil {
+		if err := w.write(f, heard, now); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *watching) write(f *client.Fix) error {
+// write writes a fix that was heard at a moment, if it is wanted.
+func (w *watching) write(f *client.Fix, heard, now time.Time) error {
 	if f.Time.After(w.newest[f.Device]) {
 		w.newest[f.Device] = f.Time
+	}
+	if !w.judge.wants(f, heard, now) {
+		return nil
 	}
 	if err := w.out.Write(f); err != nil {
 		return err

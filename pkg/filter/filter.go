@@ -1,27 +1,40 @@
 // Package filter is what people type to say which devices they mean, and the words
-// for how a device is. One grammar serves every place that shows devices:
+// for how a device is. One grammar serves every place that shows devices: lists, streams
+// and the map.
 //
-//	text ── Parse ──► Filter ── Match(Subject) ──► in or out
+//	van !(idle|lost)        a name with van in it, and neither … nor …
+//	    │ Parse
+//	    ▼
+//	and ─┬─ van             a tree, which is also what String writes
+//	     └─ not ─ or ─┬─ idle
+//	    │             └─ lost
+//	    │ compile
+//	    ▼
+//	2 van?  ─yes─► 1 idle?  ─no─► 0 lost?  ─no─► in
+//	  └no─► out      └yes─► out     └yes─► out
 //
-// The room knows no screens and no wire: whoever has devices fills a Subject.
+// The room knows no screens and no wire: whoever has devices fills a Subject, and Match
+// follows the questions until one leads in or out.
 package filter
 
 import (
-	"fmt"
-	"strings"
 	"time"
 
 	"tracker/pkg/geo"
 	"tracker/pkg/track"
 )
 
+// Never is the age of a device that was never heard: more than any other.
+const Never = time.Duration(1<<63 - 1)
+
 // Subject is what a filter looks at. Callers keep one and fill it again for each
-// device: Match allocates nothing.
+// device: Match allocates nothing itself (a regular expression borrows from a pool), but
+// lets a Subject escape.
 type Subject struct {
 	ID       track.DeviceID
 	Name     string
 	State    State
-	Age      time.Duration // since it was heard, or in the past since its fix
+	Age      time.Duration // since it was heard, or in the past since its fix; Never
 	At       geo.Point     // with track.HasPos
 	Has      track.Has
 	Speed    float64    // metres a second, with track.HasVel
@@ -37,16 +50,31 @@ type Subject struct {
 	Alarms []string // likewise
 }
 
-// Filter tells which devices are meant. A nil Filter means all of them. It is
-// immutable and may be used by any number of goroutines.
-type Filter struct{ text string }
-
-// Parse understands a filter, or returns an *Error that says where it does not. So far
-// every text means all devices, so nothing that people can reach calls it.
-func Parse(s string) (*Filter, error) { return &Filter{strings.TrimSpace(s)}, nil }
+// Filter tells which devices are meant. A nil Filter and the zero one mean all of them.
+// It is immutable and may be used by any number of goroutines.
+type Filter struct {
+	steps []step
+	first int
+	text  string
+	uses  Parts
+}
 
 // Match tells whether a device is meant.
-func (f *Filter) Match(*Subject) bool { return true }
+func (f *Filter) Match(s *Subject) bool {
+	if f == nil || len(f.steps) == 0 {
+		return true
+	}
+	at := f.first
+	for at >= 0 {
+		step := &f.steps[at]
+		if step.test.holds(s) {
+			at = step.yes
+		} else {
+			at = step.no
+		}
+	}
+	return at == in
+}
 
 // String is the filter in its canonical form, which parses to the same filter.
 func (f *Filter) String() string {
@@ -60,45 +88,16 @@ func (f *Filter) String() string {
 type Parts uint8
 
 const (
-	Names   Parts = 1 << iota // the name or id
-	Numbers                   // what comes with a fix
-	Clock                     // how long ago something was
+	Names    Parts = 1 << iota // the name or id
+	Numbers                    // what comes with a fix
+	Clock                      // how long ago something was
+	Registry                   // Status and Alarms, which only lists of the registry know
 )
 
 // Uses tells what the answers of the filter depend on.
-func (f *Filter) Uses() Parts { return 0 }
-
-// Error is a mistake in a filter.
-type Error struct {
-	Text string // the filter
-	At   int    // byte offset of the mistake
-	Msg  string
-	Want string // what would have been right there; may be empty
-}
-
-// Error quotes the filter with a caret under the mistake.
-func (e *Error) Error() string {
-	at := min(max(e.At, 0), len(e.Text))
-	msg := e.Msg
-	if e.Want != "" {
-		msg += ": want " + e.Want
+func (f *Filter) Uses() Parts {
+	if f == nil {
+		return 0
 	}
-	return fmt.Sprintf("%s\n  %s\n  %s^", msg, e.Text, strings.Repeat(" ", len([]rune(e.Text[:at]))))
-}
-
-// Key is a word before a colon. Help, completion and documentation are made of these.
-type Key struct{ Name, Help, Example string }
-
-// Keys are the keys there are.
-var Keys []Key
-
-// Complete lists the keys that begin with prefix.
-func Complete(prefix string) []string {
-	var names []string
-	for _, k := range Keys {
-		if strings.HasPrefix(k.Name, prefix) {
-			names = append(names, k.Name)
-		}
-	}
-	return names
+	return f.uses
 }

@@ -58,6 +58,18 @@ func (a Ages) Filled() Ages {
 	return a
 }
 
+const (
+	// MovingFrom is the speed from which on a device counts as moving, in metres a second.
+	MovingFrom = 0.5
+
+	// AlarmFor is how long a report such as sos makes a device an alert, whatever it says
+	// after that: a person has to get a chance to see it.
+	AlarmFor = 5 * time.Minute
+)
+
+// Alarming tells whether an event is something for a person to look at.
+func Alarming(event string) bool { return event == "sos" || event == "tamper" }
+
 // StateOf is the one definition of how a device is: age since it was heard, whether an
 // alarm of it is being shown, whether it moves.
 func (a Ages) StateOf(age time.Duration, alarmed, moving bool) State {
