@@ -223,7 +223,7 @@ func TestEncodeBackgrounds(t *testing.T) {
 	c := New(6, 1)
 	c.Tint(2, 0, 2, 1, shade)
 	c.Rune(3, 0, 'x', red, 1)
-	want := "  \x1b[0;48;5;235m \x1b[0;31;48;5;235mx\x1b[m"
+	want := "  \x1b[0;48;5;235m \x1b[0;48;5;235;31mx\x1b[m"
 	if got := show(c, Braille); got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
@@ -329,6 +329,21 @@ func TestClean(t *testing.T) {
 		if Clean(got) != got {
 			t.Errorf("%q is not clean after cleaning: %q", got, Clean(got))
 		}
+	}
+}
+
+// What is measured ahead is what the renderer says, and costs nothing.
+func TestRuneWidthIsThatOfTheRenderer(t *testing.T) {
+	for r := rune(0xa0); r < 0x3100; r++ {
+		if r >= 0x2500 && r <= 0x25fc || r >= 0x2800 && r <= 0x28ff {
+			continue // ours, whatever the environment says of ambiguous widths
+		}
+		if got, want := RuneWidth(r), measure(r); got != want {
+			t.Errorf("%U takes %d columns, want %d", r, got, want)
+		}
+	}
+	if n := testing.AllocsPerRun(10, func() { Width("São Paulo · ●824 ↗ Київ") }); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }
 

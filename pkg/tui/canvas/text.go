@@ -2,6 +2,7 @@ package canvas
 
 import (
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -16,10 +17,30 @@ func RuneWidth(r rune) int {
 		return 1 // what maps are made of
 	case r < 0xa0:
 		return 0
+	case common(r):
+		return int(commonWidths()[r])
 	}
-	var buf [utf8.UTFMax]byte
-	return ansi.WcWidth.StringWidth(string(utf8.AppendRune(buf[:0], r)))
+	return measure(r)
 }
+
+func measure(r rune) int { return ansi.WcWidth.StringWidth(string(r)) }
+
+// common tells whether a rune is among those that maps and most names are made of: Latin
+// to Arabic letters, and signs such as arrows. They are measured once, because measuring
+// takes memory each time.
+func common(r rune) bool { return r < 0x700 || r >= 0x2000 && r < commonEnd }
+
+const commonEnd = 0x2800
+
+var commonWidths = sync.OnceValue(func() *[commonEnd]uint8 {
+	var widths [commonEnd]uint8
+	for r := rune(0xa0); r < commonEnd; r++ {
+		if common(r) {
+			widths[r] = uint8(measure(r))
+		}
+	}
+	return &widths
+})
 
 // Width is how many columns a line of clean text takes.
 func Width(s string) int {

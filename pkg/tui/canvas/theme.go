@@ -34,7 +34,7 @@ func NewTheme(name string, fg, bg []string) *Theme {
 	for b := range n {
 		for f := range n {
 			s := "\x1b[0"
-			for _, p := range []string{fg[f], bg[b]} {
+			for _, p := range []string{bg[b], fg[f]} { // a foreground with a ground of its own has it
 				if p != "" {
 					s += ";" + p
 				}

@@ -1,22 +1,21 @@
 // Package chart draws devices on the map of the world, into cells: what is inside the
 // frame of the map and nothing around it.
 //
-//	base   land, graticule, coasts and borders: redrawn when the view moves
-//	       trails
-//	bins   devices: one pass over all points, then one over the cells
-//	       badges where there are too many to tell apart
-//	       names, then cities where there is still room
-//	       the selection
+//	base       land, graticule, coasts, borders, overlays: redrawn when the view moves
+//	survey     one pass over all points: who is in sight, at which dot, in which block
+//	           trails
+//	badges     a count where dots do not tell how many devices there are
+//	devices    markers where there are few, dots where there are many
+//	labels     selected, followed, alerting, matching, zones, cities, all others
+//	ghosts     where devices ought to be by now
+//
+// Everything that is decided, is decided by dots of the world and not by cells of the
+// screen: the view is put onto the grid of the dots before anything is drawn. So badges
+// count the same devices wherever the view is panned to.
 package chart
 
 import (
-	"math"
-	"math/bits"
-	"strconv"
-
 	"tracker/pkg/filter"
-	"tracker/pkg/geo"
-	"tracker/pkg/track"
 	"tracker/pkg/tui/canvas"
 	"tracker/pkg/tui/fleet"
 	"tracker/pkg/tui/look"
@@ -28,38 +27,33 @@ import (
 // can from one frame to the next, and allocates nothing once it is warm. It belongs to
 // one goroutine.
 type Chart struct {
-	out  canvas.Canvas
-	base canvas.Canvas
-	area canvas.Area
-	key  baseKey
+	out   canvas.Canvas
+	scene Scene // of the last picture, its view on the grid of the dots
+	m     world.Mapper
 
-	bins   []bin
-	shown  []int32 // the visible cells that hold devices
-	blocks map[ClusterKey]*block
-	order  []*block
-	spare  []*block
-	taken  []bool // by text
+	base     canvas.Canvas
+	area     canvas.Area
+	key      baseKey
+	overlays []*overlay.Overlay // that are in the base
+	zones    []zone
+
+	seen   []seen
+	alerts []seen  // those of them that somebody has to look at
+	inked  []uint8 // by cell: dots with devices
+	grid   grid    // of blocks
+	size   size    // of devices
+	zoom   float64 // of the picture before
+	before badges  // in the picture before
+	badges badges
+
+	bins  []bin
+	shown []int32 // the cells that hold devices which are drawn
+	taken []uint8 // by cell: what may not be written over
+
+	words  []word
+	slots  map[labelKey]uint8 // where a label was, so that it stays there
+	named  int                // labels of devices so far
 	crumbs []fleet.Crumb
-
-	scene   Scene           // of the last frame
-	visible int             // devices in the last frame
-	slots   map[int64]uint8 // where a label was, so that it stays there
-}
-
-// baseKey is what the base depends on.
-type baseKey struct {
-	view   world.View
-	theme  *canvas.Theme
-	layers Layers
-	drawn  bool
-}
-
-// bin is what falls into one cell.
-type bin struct {
-	count uint32
-	last  int32 // the point that is drawn if only one is
-	worst filter.State
-	mask  uint8
 }
 
 // Layers are what may be left out of a picture.
@@ -90,569 +84,177 @@ type Scene struct {
 	Selected int32 // fleet.Nobody if none is
 	Followed int32 // likewise
 	Overlays []*overlay.Overlay
-	Dots     int         // size of a device in dots; 0 by how many there are
+	Dots     int         // size of a device in dots, 1 or 2; 0 by how many there are
 	Mask     *fleet.Mask // nil shows all
 
 	Filtering bool // the frame's marks tell some devices from others
 }
 
-// TrailMode is whose trails are drawn.
-type TrailMode uint8
+// point is the device at an index if it can be drawn, else nil.
+func (s *Scene) point(i int32) *fleet.Point {
+	if i < 0 || int(i) >= len(s.Frame.Points) {
+		return nil
+	}
+	if p := &s.Frame.Points[i]; p.Alive() && p.Placed() {
+		return p
+	}
+	return nil
+}
 
-const (
-	TrailsSelected TrailMode = iota
-	TrailsAll
-	TrailsOff
-	TrailModes
-)
+func (s *Scene) masked() bool { return s.Mask != nil && s.Mask.On }
 
-func (m TrailMode) String() string { return [...]string{"selected", "all", "off"}[m] }
-
-const (
-	gridFrom    = 6.5 // zoom
-	fatUpTo     = 200 // up to so many visible devices a dot is 2x2
-	glyphsUpTo  = 60  // and up to so many a device is a whole cell
-	crowd       = 5   // devices that a block must hold for a badge
-	mass        = 24  // and how many always get one
-	blockW      = 6   // cells
-	blockH      = 3
-	maxLabels   = 60
-	trailPoints = 20_000 // crumbs drawn in a frame
-)
-
-// Draw makes the picture and counts the visible devices into the frame. The canvas
-// belongs to the chart until the next picture.
+// Draw makes the picture and counts the visible devices into the frame: those that the
+// filter means, if there is one. The canvas belongs to the chart until the next picture.
 func (c *Chart) Draw(s *Scene) *canvas.Canvas {
 	c.scene = *s
+	c.scene.View.Snap()
+	s = &c.scene
+	c.m = s.View.Mapper()
 	c.drawBase(s)
 	c.out.Copy(&c.base)
-	c.bin(s)
+	c.begin(s)
+	c.survey(s)
 	c.drawTrails(s)
+	c.reserve(s)
+	c.cluster(s)
 	c.drawDevices(s)
-	c.gatherBlocks(s)
-	if s.Layers&Clusters != 0 {
-		c.drawBadges()
-	}
-	c.drawSelected(s)
-	if s.Layers&Labels != 0 {
-		c.drawNames(s)
-	}
-	if s.Layers&Cities != 0 {
-		c.drawCities(s)
+	c.drawPicked(s)
+	c.drawLabels(s)
+	if s.Layers&Reckon != 0 {
+		c.drawGhosts(s)
 	}
 	return &c.out
 }
 
-func (c *Chart) drawBase(s *Scene) {
-	key := baseKey{s.View, s.Theme, s.Layers & (Fill | Borders | Grid), true}
-	if key == c.key {
-		return
+// begin forgets the picture before, and at another zoom also what was remembered in order
+// to keep this one calm: so a place looks the same whichever way one came to it.
+func (c *Chart) begin(s *Scene) {
+	n := c.out.W * c.out.H
+	if cap(c.bins) < n {
+		c.bins, c.taken, c.inked = make([]bin, n), make([]uint8, n), make([]uint8, n)
 	}
-	c.key = key
-	level := world.For(s.View.Zoom)
-	c.base.Resize(s.View.W/2, s.View.H/4)
-	if s.Layers&Fill != 0 {
-		c.area.Begin(&c.base)
-		level.Land(&s.View, c.area.Edge)
-		c.area.Fill(&c.base, look.Land)
-	}
-	if s.Layers&Grid != 0 {
-		c.graticule(&s.View)
-	}
-	level.Lines(&s.View, func(k world.Kind, x0, y0, x1, y1 float64) {
-		switch {
-		case k == world.Coast:
-			c.base.Line(x0, y0, x1, y1, look.Coast, look.OnCoast)
-		case s.Layers&Borders != 0:
-			c.base.Line(x0, y0, x1, y1, look.Border, look.OnBorder)
-		}
-	})
-}
-
-// graticule draws dotted meridians and parallels at round degrees, and says which, where
-// the view is so close that there may be no coast in it to go by.
-func (c *Chart) graticule(v *world.View) {
-	if v.Zoom < gridFrom {
-		return
-	}
-	nw, se := v.At(0, 0).Point(), v.At(float64(v.W), float64(v.H)).Point()
-	west, east := nw.LonDeg(), se.LonDeg()
-	if east < west {
-		east += 360
-	}
-	perDegree := v.Scale() / 360
-	step := gridStep(perDegree)
-	for i := math.Ceil(west / step); i*step <= east; i++ {
-		lon := geo.WrapLon(i * step)
-		x, _ := v.Dot(world.Project(geo.Deg(0, lon)))
-		for y := 0; y < v.H; y += 4 {
-			c.base.Dot(int(x), y, look.Dim, look.OnGrid)
-		}
-		c.base.Text(int(x)/2+1, 0, degrees(lon, step, 'E', 'W'), look.Dim, look.OnGrid)
-	}
-	step = gridStep(perDegree / math.Cos(v.Centre.Point().LatDeg()*math.Pi/180))
-	for i := math.Ceil(se.LatDeg() / step); i*step <= nw.LatDeg(); i++ {
-		_, y := v.Dot(world.Project(geo.Deg(i*step, 0)))
-		for x := 0; x < v.W; x += 4 {
-			c.base.Dot(x, int(y), look.Dim, look.OnGrid)
-		}
-		c.base.Text(0, int(y)/4, degrees(i*step, step, 'N', 'S'), look.Dim, look.OnGrid)
-	}
-}
-
-// gridStep is the smallest round number of degrees that is at least forty dots wide:
-// twenty columns, ten rows.
-func gridStep(perDegree float64) float64 {
-	for ten := 1e-5; ; ten *= 10 {
-		for _, m := range []float64{1, 2, 5} {
-			if ten*m*perDegree >= 40 {
-				return ten * m
-			}
-		}
-	}
-}
-
-// degrees writes 11.25°E with as many decimals as the step of the grid has.
-func degrees(v, step float64, positive, negative rune) string {
-	side := positive
-	if v < 0 {
-		side = negative
-	}
-	decimals := max(0, int(math.Ceil(-math.Log10(step)-1e-9)))
-	return strconv.FormatFloat(math.Abs(v), 'f', decimals, 64) + "°" + string(side)
-}
-
-// bin sorts all points into cells in one pass.
-func (c *Chart) bin(s *Scene) {
-	w, h := c.out.W, c.out.H
-	if cap(c.bins) < w*h {
-		c.bins = make([]bin, w*h)
-		c.taken = make([]bool, w*h)
-	}
-	c.bins, c.taken = c.bins[:w*h], c.taken[:w*h]
+	c.bins, c.taken, c.inked = c.bins[:n], c.taken[:n], c.inked[:n]
 	clear(c.bins)
 	clear(c.taken)
-	c.shown, c.visible = c.shown[:0], 0
+	clear(c.inked)
+	c.seen, c.alerts, c.shown, c.words, c.named = c.seen[:0], c.alerts[:0], c.shown[:0], c.words[:0], 0
+	c.grid.lay(&s.View)
+	if c.slots == nil {
+		c.slots = map[labelKey]uint8{}
+	}
+	if c.zoom != s.View.Zoom {
+		c.zoom, c.size = s.View.Zoom, unsized
+	}
+	if c.size == unsized || len(c.slots) > maxSlots {
+		clear(c.slots)
+	}
+}
 
-	m := s.View.Mapper()
-	wide, high := float64(2*w), float64(4*h)
+// seen is a device that is in sight.
+type seen struct {
+	point int32
+	block int32
+	x, y  uint16 // dots
+	rank  rank
+}
+
+// maxSide is how wide and high a picture can be, in dots.
+const maxSide = 1 << 16
+
+// survey finds the devices in sight and counts them into blocks. What the filter does not
+// mean becomes a dim dot and is not spoken of again.
+func (c *Chart) survey(s *Scene) {
+	wide, high := uint64(min(2*c.out.W, maxSide)), uint64(min(4*c.out.H, maxSide))
 	for i := range s.Frame.Points {
-		pt := &s.Frame.Points[i]
-		if !pt.Alive() || !pt.Placed() {
+		p := &s.Frame.Points[i]
+		if !p.Alive() || !p.Placed() {
 			continue
 		}
-		fx, fy := m.Dot(pt.Pos)
-		if !(fx >= 0 && fy >= 0 && fx < wide && fy < high) {
+		x, y := c.m.Cell(s.place(p.Pos))
+		if uint64(x) >= wide || uint64(y) >= high {
 			continue
 		}
-		x, y := int(fx), int(fy)
-		at := int32(y>>2*w + x>>1)
-		b := &c.bins[at]
-		if b.count == 0 {
-			c.shown = append(c.shown, at)
-			b.last = int32(i)
-		}
-		// The worst is shown, not the last: the colour of a cell must not depend on
-		// the order in which devices happen to be stored.
-		if st := s.Frame.Marks[i].State(); st > b.worst {
-			b.worst, b.last = st, int32(i)
-		}
-		b.count++
-		b.mask |= canvas.Bit(x, y)
-		c.visible++
-	}
-	s.Frame.Visible = c.visible
-}
-
-func (c *Chart) drawDevices(s *Scene) {
-	for _, at := range c.shown {
-		b := &c.bins[at]
-		x, y := int(at)%c.out.W, int(at)/c.out.W
-		style := look.OfState[b.worst]
-		switch {
-		case c.visible <= glyphsUpTo:
-			c.out.Rune(x, y, deviceGlyph(&s.Frame.Points[b.last], b.worst), style, look.OnMarker)
-		case c.visible <= fatUpTo:
-			c.out.Dots(x, y, fatten(b.mask), style, look.OnDevice)
-		default:
-			c.out.Dots(x, y, b.mask, style, look.OnDevice)
-		}
-	}
-}
-
-func deviceGlyph(pt *fleet.Point, st filter.State) rune {
-	if st != filter.Moving {
-		return look.Glyph[st]
-	}
-	if pt.Has&track.HasVel == 0 {
-		return '•'
-	}
-	return look.Arrow(pt.Course)
-}
-
-// fatten makes every dot of a cell two by two, as far as the cell goes: alone, one
-// dot is hard to see.
-func fatten(mask uint8) uint8 {
-	var fat uint8
-	for y := range 4 {
-		if mask&(canvas.Bit(0, y)|canvas.Bit(1, y)) == 0 {
+		mark := s.Frame.Marks[i]
+		if s.Filtering && !mark.Matches() {
+			c.out.Dot(int(x), int(y), look.Dim, look.OnGhost-1)
 			continue
 		}
-		other := y + 1
-		if y == 3 {
-			other = 2
-		}
-		fat |= canvas.Bit(0, y) | canvas.Bit(1, y) | canvas.Bit(0, other) | canvas.Bit(1, other)
-	}
-	return fat
-}
-
-// ClusterKey names a block of cells on the grid of the world at a zoom, not of the
-// screen: badges keep their place while the view is panned.
-type ClusterKey struct{ x, y int32 }
-
-type block struct {
-	key    ClusterKey
-	count  uint32
-	dots   int
-	worst  filter.State
-	sx, sy int64 // where the devices are, weighted
-	badge  bool  // was shown in the last frame, which makes it easier to stay
-	seen   bool
-}
-
-// drawBadges writes a count where dots do not tell how many devices there are.
-func (c *Chart) drawBadges() {
-	for _, b := range c.order {
-		need := uint32(crowd)
-		if b.badge {
-			need-- // once shown it takes fewer to stay, or badges would flicker
-		}
-		hidden := b.count >= need && (c.visible <= glyphsUpTo || int(b.count) > 2*b.dots)
-		b.badge = hidden || b.count >= mass || b.badge && b.count >= mass*3/4
-		if b.badge {
-			c.drawBadge(b)
+		at := seen{int32(i), c.grid.block(x, y), uint16(x), uint16(y), rankOf(s.Colour, p, mark.State(), s.Frame.At)}
+		c.seen = append(c.seen, at)
+		c.count(&at)
+		if mark.State() == filter.Alert && len(c.alerts) < maxLabels {
+			c.alerts = append(c.alerts, at)
 		}
 	}
+	s.Frame.Visible = len(c.seen)
 }
 
-func (c *Chart) gatherBlocks(s *Scene) {
-	if c.blocks == nil {
-		c.blocks = map[ClusterKey]*block{}
-	}
-	for _, b := range c.blocks {
-		*b = block{key: b.key, badge: b.badge}
-	}
-	c.order = c.order[:0]
-	ox, oy := worldCells(&s.View)
-	for _, at := range c.shown {
-		x, y := int(at)%c.out.W, int(at)/c.out.W
-		key := ClusterKey{floorDiv(ox+int64(x), blockW), floorDiv(oy+int64(y), blockH)}
-		b := c.blocks[key]
-		if b == nil {
-			b = c.newBlock(key)
-		}
-		if !b.seen {
-			b.seen = true
-			c.order = append(c.order, b)
-		}
-		cell := &c.bins[at]
-		b.count += cell.count
-		b.dots += bits.OnesCount8(cell.mask)
-		b.worst = max(b.worst, cell.worst)
-		b.sx += int64(x) * int64(cell.count)
-		b.sy += int64(y) * int64(cell.count)
-	}
-	for key, b := range c.blocks {
-		if !b.seen {
-			delete(c.blocks, key)
-			c.spare = append(c.spare, b)
-		}
+// count adds a device to its block.
+func (c *Chart) count(d *seen) {
+	b := &c.grid.blocks[d.block]
+	b.count++
+	b.rank = max(b.rank, d.rank)
+	b.sx += uint64(c.grid.intoX(d))
+	b.sy += uint64(c.grid.intoY(d))
+	ink := &c.inked[int(d.y>>2)*c.out.W+int(d.x>>1)]
+	if dot := canvas.Bit(int(d.x), int(d.y)); *ink&dot == 0 {
+		*ink |= dot
+		b.dots++
 	}
 }
 
-func (c *Chart) newBlock(key ClusterKey) *block {
-	b := &block{}
-	if n := len(c.spare); n > 0 {
-		b, c.spare = c.spare[n-1], c.spare[:n-1]
-	}
-	*b = block{key: key}
-	c.blocks[key] = b
-	return b
-}
+// What is in a cell that may not be written over.
+const (
+	device = 1 << iota
+	text
 
-// worldCells is the cell of the world's grid that lies in the corner of the view.
-func worldCells(v *world.View) (x, y int64) {
-	k := v.Scale() / (1 << 32)
-	return int64(float64(v.Centre.X)*k-float64(v.W)/2) / 2, int64(float64(v.Centre.Y)*k-float64(v.H)/2) / 4
-}
+	anything = device | text
+)
 
-func floorDiv(a, b int64) int32 {
-	if a < 0 {
-		a -= b - 1
+// reserve keeps the cells of those free who are drawn whatever happens.
+func (c *Chart) reserve(s *Scene) {
+	for i := range c.alerts {
+		c.take(int(c.alerts[i].x)/2, int(c.alerts[i].y)/4, 1, device)
 	}
-	return int32(a / b)
-}
-
-// drawBadge puts ●824 where most of the devices of the block are.
-func (c *Chart) drawBadge(b *block) {
-	var buf [12]byte
-	digits := shortCount(buf[:0], b.count)
-	w := 1 + len(digits)
-	x := min(max(int(b.sx/int64(b.count))-w/2, 0), c.out.W-w)
-	y := int(b.sy / int64(b.count))
-	if x < 0 || !c.free(x, y, w) {
-		return
+	if x, y, ok := c.cellOf(s, s.Followed); ok {
+		c.take(x, y, 1, text)
 	}
-	c.take(x, y, w)
-	style := look.OfState[b.worst]
-	c.out.Rune(x, y, '●', style, look.OnBadge)
-	for i, d := range digits {
-		c.out.Rune(x+1+i, y, rune(d), style, look.OnBadge)
+	if x, y, ok := c.cellOf(s, s.Selected); ok {
+		c.take(x-1, y, 3, text)
 	}
 }
 
-// shortCount writes 824, 9812, 12k, 3M.
-func shortCount(dst []byte, n uint32) []byte {
-	switch {
-	case n < 10_000:
-		return strconv.AppendUint(dst, uint64(n), 10)
-	case n < 1_000_000:
-		return append(strconv.AppendUint(dst, uint64(n/1000), 10), 'k')
+// cellOf is where a device shows, not ok if it does not.
+func (c *Chart) cellOf(s *Scene, i int32) (x, y int, ok bool) {
+	p := s.point(i)
+	if p == nil {
+		return 0, 0, false
 	}
-	return append(strconv.AppendUint(dst, uint64(n/1_000_000), 10), 'M')
+	dx, dy := c.m.Cell(s.place(p.Pos))
+	return int(dx >> 1), int(dy >> 2), c.inside(dx, dy)
 }
 
-func (c *Chart) free(x, y, w int) bool {
+func (c *Chart) inside(x, y int64) bool {
+	return x >= 0 && y >= 0 && x < int64(2*c.out.W) && y < int64(4*c.out.H)
+}
+
+// free tells whether w cells are on the picture and hold nothing of what is to be avoided.
+func (c *Chart) free(x, y, w int, avoid uint8) bool {
 	if y < 0 || y >= c.out.H || x < 0 || x+w > c.out.W {
 		return false
 	}
 	for _, t := range c.taken[y*c.out.W+x : y*c.out.W+x+w] {
-		if t {
+		if t&avoid != 0 {
 			return false
 		}
 	}
 	return true
 }
 
-func (c *Chart) take(x, y, w int) {
+func (c *Chart) take(x, y, w int, by uint8) {
 	for i := range w {
 		if x+i >= 0 && x+i < c.out.W && y >= 0 && y < c.out.H {
-			c.taken[y*c.out.W+x+i] = true
+			c.taken[y*c.out.W+x+i] |= by
 		}
 	}
-}
-
-// drawTrails draws where the selected device went, or all visible ones.
-func (c *Chart) drawTrails(s *Scene) {
-	switch {
-	case s.Trails == TrailsOff:
-	case s.Trails == TrailsSelected || c.visible == 0:
-		if s.Selected != fleet.Nobody {
-			c.drawTrail(s, s.Selected, fleet.MaxTrail)
-		}
-	default:
-		n := min(max(trailPoints/c.visible, 2), fleet.MaxTrail)
-		budget := trailPoints
-		m := s.View.Mapper()
-		for i := range s.Frame.Points {
-			if pt := &s.Frame.Points[i]; pt.Alive() && budget > 0 && c.inside(&m, pt) {
-				budget -= c.drawTrail(s, int32(i), n)
-			}
-		}
-	}
-}
-
-func (c *Chart) inside(m *world.Mapper, pt *fleet.Point) bool {
-	x, y := m.Dot(pt.Pos)
-	return x >= 0 && y >= 0 && x < float64(2*c.out.W) && y < float64(4*c.out.H)
-}
-
-// drawTrail draws up to n crumbs in three ages and returns how many there were.
-func (c *Chart) drawTrail(s *Scene, i int32, n int) int {
-	c.crumbs = s.Store.Trail(c.crumbs[:0], i, n)
-	if len(c.crumbs) == 0 {
-		return 0
-	}
-	pt := &s.Frame.Points[i]
-	c.crumbs = append(c.crumbs, fleet.Crumb{Pos: pt.Pos})
-	m := s.View.Mapper()
-	// From the device backwards, the short way from crumb to crumb even if it leads
-	// over the date line: where the device shows, its trail ends.
-	last := len(c.crumbs) - 1
-	x1, y1 := m.Dot(pt.Pos)
-	for j := last - 1; j >= 0; j-- {
-		here, next := &c.crumbs[j], &c.crumbs[j+1]
-		x0 := x1 - m.Dots(int32(next.Pos.X-here.Pos.X))
-		_, y0 := m.Dot(here.Pos)
-		if !next.Start {
-			c.segment(s, x0, y0, x1, y1, j, last)
-		}
-		x1, y1 = x0, y0
-	}
-	return last
-}
-
-// segment draws one piece of a trail, and again on the other side of the world if it
-// left the view there.
-func (c *Chart) segment(s *Scene, x0, y0, x1, y1 float64, i, n int) {
-	style, prio := trailAge(i, n)
-	c.out.Line(x0, y0, x1, y1, style, prio)
-	around := s.View.Scale()
-	switch wide := float64(2 * c.out.W); {
-	case x0 < 0 || x1 < 0:
-		c.out.Line(x0+around, y0, x1+around, y1, style, prio)
-	case x0 > wide || x1 > wide:
-		c.out.Line(x0-around, y0, x1-around, y1, style, prio)
-	}
-}
-
-func trailAge(i, n int) (canvas.Style, uint8) {
-	switch {
-	case 3*i < n:
-		return look.TrailOld, look.OnTrail
-	case 3*i < 2*n:
-		return look.TrailMid, look.OnTrail + 1
-	}
-	return look.TrailNew, look.OnTrail + 2
-}
-
-// drawSelected puts the selected device on top, in brackets, with its name.
-func (c *Chart) drawSelected(s *Scene) {
-	if s.Selected == fleet.Nobody {
-		return
-	}
-	pt := &s.Frame.Points[s.Selected]
-	m := s.View.Mapper()
-	if !pt.Placed() || !c.inside(&m, pt) {
-		return
-	}
-	fx, fy := m.Dot(pt.Pos)
-	x, y := int(fx)/2, int(fy)/4
-	c.take(x-1, y, 3)
-	c.out.Rune(x-1, y, '[', look.Picked, look.OnSelected)
-	c.out.Rune(x, y, deviceGlyph(pt, s.Frame.Marks[s.Selected].State()), look.Picked, look.OnSelected)
-	c.out.Rune(x+1, y, ']', look.Picked, look.OnSelected)
-	c.label(int64(s.Selected), x, y, 3, s.name(s.Selected), look.Picked, look.OnSelected)
-}
-
-// label writes a name beside a cell: where it was in the last frame if there still is
-// room, else right of it, left, above, below, or not at all.
-func (c *Chart) label(key int64, x, y, gap int, name string, style canvas.Style, prio uint8) bool {
-	w := canvas.Width(name)
-	if w == 0 {
-		return false
-	}
-	places := [4][2]int{{x + gap, y}, {x - gap - w + 1, y}, {x - w/2, y - 1}, {x - w/2, y + 1}}
-	if c.slots == nil || len(c.slots) > 8192 {
-		c.slots = map[int64]uint8{}
-	}
-	first := c.slots[key]
-	for i := range uint8(len(places)) {
-		slot := (first + i) % uint8(len(places))
-		if at := places[slot]; c.free(at[0], at[1], w) && c.apart(at[0], at[1], w) {
-			c.take(at[0], at[1], w)
-			c.out.Text(at[0], at[1], name, style, prio)
-			c.space(at[0]-1, at[1], prio)
-			c.space(at[0]+w, at[1], prio)
-			if slot != first {
-				c.slots[key] = slot
-			}
-			return true
-		}
-	}
-	return false
-}
-
-// apart tells whether the cells beside a word belong to no other.
-func (c *Chart) apart(x, y, w int) bool {
-	return (x == 0 || c.free(x-1, y, 1)) && (x+w == c.out.W || c.free(x+w, y, 1))
-}
-
-// space keeps a coast from running into a word.
-func (c *Chart) space(x, y int, prio uint8) {
-	if cell := c.out.At(x, y); cell != nil && cell.Prio < look.OnDevice && !c.taken[y*c.out.W+x] {
-		c.out.Rune(x, y, ' ', look.City, prio)
-	}
-}
-
-// Keys of labels: devices by index, cities after all devices.
-const cityKey = int64(1) << 32
-
-// drawNames names single devices where they are few enough to be glyphs.
-func (c *Chart) drawNames(s *Scene) {
-	if c.visible > glyphsUpTo {
-		return
-	}
-	for _, at := range c.shown {
-		c.take(int(at)%c.out.W, int(at)/c.out.W, 1)
-	}
-	names := 0
-	for _, at := range c.shown {
-		b := &c.bins[at]
-		if b.count != 1 || b.last == s.Selected || c.crowded(s, at) {
-			continue
-		}
-		if c.label(int64(b.last), int(at)%c.out.W, int(at)/c.out.W, 2, s.name(b.last), look.OfState[b.worst], look.OnLabel) {
-			if names++; names == maxLabels {
-				return
-			}
-		}
-	}
-}
-
-// name is what to write beside a device.
-func (s *Scene) name(i int32) string {
-	name := s.Store.Name(i)
-	if s.Mask != nil && s.Mask.On {
-		fix, _, _ := s.Store.Info(i)
-		name = s.Mask.Name(fix.Device, name)
-	}
-	return canvas.Truncate(name, 24)
-}
-
-// crowded tells whether the block of a cell has a badge, which speaks for all in it.
-func (c *Chart) crowded(s *Scene, at int32) bool {
-	b := c.blocks[c.blockOf(&s.View, int(at)%c.out.W, int(at)/c.out.W)]
-	return b != nil && b.badge
-}
-
-// blockOf is the block that a cell of the picture belongs to.
-func (c *Chart) blockOf(v *world.View, x, y int) ClusterKey {
-	ox, oy := worldCells(v)
-	return ClusterKey{floorDiv(ox+int64(x), blockW), floorDiv(oy+int64(y), blockH)}
-}
-
-// drawCities writes the largest cities that fit, never over a device.
-func (c *Chart) drawCities(s *Scene) {
-	for _, at := range c.shown {
-		c.taken[at] = true
-	}
-	m := s.View.Mapper()
-	cities := world.Cities()
-	cities = cities[:min(len(cities), citiesAt(s.View.Zoom))]
-	room := c.out.W * c.out.H / 120
-	for i := range cities {
-		fx, fy := m.Dot(cities[i].Pos)
-		if fx < 0 || fy < 0 || fx >= float64(2*c.out.W) || fy >= float64(4*c.out.H) || room == 0 {
-			continue
-		}
-		x, y := int(fx)/2, int(fy)/4
-		if !c.free(x, y, 1) || !c.label(cityKey+int64(i), x, y, 1, cities[i].Name, look.City, look.OnTrail-1) {
-			continue
-		}
-		c.out.Rune(x, y, '·', look.City, look.OnTrail-1)
-		c.take(x, y, 1)
-		room--
-	}
-}
-
-// citiesAt is how far down the list of cities a zoom goes: a name must not come and
-// go while the view is panned.
-func citiesAt(zoom float64) int {
-	n := 10.0
-	for ; zoom >= 0.5; zoom -= 0.5 {
-		n *= 1.55
-	}
-	return int(min(n, 1e6))
 }

@@ -145,47 +145,4 @@ func TestLayersCanBeLeftOut(t *testing.T) {
 	}
 }
 
-// Badges keep to the grid of the world: panning by whole blocks moves them with the
-// map and changes nothing else.
-func TestBadgesDoNotShimmerWhilePanning(t *testing.T) {
-	c, s := drawn(t, Everything, nil, tuitest.Vans(3000)...)
-	s.View.Resize(2*80, 4*38)
-	var places []world.Pos
-	for i := range s.Frame.Points {
-		places = append(places, s.Frame.Points[i].Pos)
-	}
-	s.View.Fit(places, 11)
-	counts := func() map[ClusterKey]uint32 {
-		c.Draw(s)
-		m := map[ClusterKey]uint32{}
-		for k, b := range c.blocks {
-			m[k] = b.count
-		}
-		return m
-	}
-	before := counts()
-	for range 4 {
-		s.View.Pan(2, 0)
-		c.Draw(s)
-	}
-	same, edge := 0, 0
-	for k, n := range counts() {
-		if before[k] == n {
-			same++
-		} else {
-			edge++
-		}
-	}
-	if same < 10*edge || same < 20 {
-		t.Errorf("%d blocks kept their count, %d did not", same, edge)
-	}
-}
-
-func TestLegendNamesEveryState(t *testing.T) {
-	var c Chart
-	if parts := c.Legend(); len(parts) != 5 || parts[0] != (LegendPart{'◆', look.Idle, "idle"}) {
-		t.Errorf("%+v", parts)
-	}
-}
-
 var epoch = tuitest.Epoch.Add(-time.Second)

@@ -3,7 +3,6 @@ package chart
 import (
 	"strings"
 
-	"tracker/pkg/filter"
 	"tracker/pkg/geo"
 	"tracker/pkg/tui/canvas"
 	"tracker/pkg/tui/fleet"
@@ -14,7 +13,7 @@ import (
 
 // Hit is what there is at a cell of the last picture.
 type Hit struct {
-	Device  int32      // the nearest one within two cells, fleet.Nobody if there is none
+	Device  int32      // by its name, or the nearest within two cells; fleet.Nobody if there is none
 	Cluster ClusterKey // of a badge, if Count is not 0
 	Count   int        // devices in the cluster
 }
@@ -22,66 +21,72 @@ type Hit struct {
 // reach is how far a pointer may be off, in dots.
 const reach = 6.0
 
-// At tells what a cell of the last picture shows.
+// At tells what a cell of the last picture shows. In a cluster that is the cluster and
+// the nearest of its devices.
 func (c *Chart) At(x, y int) Hit {
 	hit := Hit{Device: fleet.Nobody}
-	s := &c.scene
-	if s.Frame == nil {
+	if c.scene.Frame == nil || x < 0 || y < 0 || x >= c.out.W || y >= c.out.H {
 		return hit
 	}
-	cx, cy := float64(2*x+1), float64(4*y+2)
-	m := s.View.Mapper()
+	if i := c.badgeAt(x, y); i >= 0 {
+		hit.Cluster, hit.Count = c.grid.key(i), int(c.grid.blocks[i].count)
+	}
+	for _, w := range c.words {
+		if w.point != fleet.Nobody && y == w.y && x >= w.x && x < w.x+w.w {
+			hit.Device = w.point
+			return hit
+		}
+	}
+	hit.Device = c.nearest(2*x+1, 4*y+2)
+	return hit
+}
+
+// badgeAt is the block whose badge is written on a cell, else the one that the cell
+// belongs to if it has a badge, else -1.
+func (c *Chart) badgeAt(x, y int) int {
+	for i := range c.grid.blocks {
+		if b := &c.grid.blocks[i]; y == int(b.y) && x >= int(b.x) && x < int(b.x+b.w) {
+			return i
+		}
+	}
+	// The last dot of a cell, not the first: that is where badges begin, see place.
+	if i := c.grid.block(int64(2*x+1), int64(4*y+3)); c.grid.blocks[i].w > 0 {
+		return int(i)
+	}
+	return -1
+}
+
+// nearest is the device nearest to a dot within reach. One that the filter means comes
+// before one that it does not.
+func (c *Chart) nearest(x, y int) int32 {
+	s := &c.scene
+	found, meant := fleet.Nobody, false
 	best := reach * reach
 	for i := range s.Frame.Points {
 		p := &s.Frame.Points[i]
 		if !p.Alive() || !p.Placed() {
 			continue
 		}
-		dx, dy := m.Dot(p.Pos)
-		if d := (dx-cx)*(dx-cx) + (dy-cy)*(dy-cy); d < best {
-			best, hit.Device = d, int32(i)
+		px, py := c.m.Dot(s.place(p.Pos))
+		dx, dy := px-float64(x), py-float64(y)
+		d := dx*dx + dy*dy
+		means := !s.Filtering || s.Frame.Marks[i].Matches()
+		if d < reach*reach && (means && !meant || means == meant && d < best) {
+			found, meant, best = int32(i), means, d
 		}
 	}
-	key := c.blockOf(&s.View, x, y)
-	if b := c.blocks[key]; b != nil && b.badge {
-		hit.Cluster, hit.Count = key, int(b.count)
-	}
-	return hit
+	return found
 }
 
-// Members appends the devices of a cluster of the last picture.
+// Members appends the devices of a cluster of the last picture. A cluster is gone when
+// the zoom changes.
 func (c *Chart) Members(dst []int32, k ClusterKey) []int32 {
-	s := &c.scene
-	if s.Frame == nil {
-		return dst
-	}
-	m := s.View.Mapper()
-	for i := range s.Frame.Points {
-		p := &s.Frame.Points[i]
-		if !p.Alive() || !p.Placed() || !c.inside(&m, p) {
-			continue
-		}
-		if x, y := m.Dot(p.Pos); c.blockOf(&s.View, int(x)/2, int(y)/4) == k {
-			dst = append(dst, int32(i))
+	for i := range c.seen {
+		if d := &c.seen[i]; c.grid.key(int(d.block)) == k {
+			dst = append(dst, d.point)
 		}
 	}
 	return dst
-}
-
-// LegendPart is one shape or colour and what it means.
-type LegendPart struct {
-	Glyph rune
-	Style canvas.Style
-	Text  string
-}
-
-// Legend tells what the colours of the last picture mean.
-func (c *Chart) Legend() []LegendPart {
-	parts := make([]LegendPart, 0, filter.States)
-	for s := range filter.States {
-		parts = append(parts, LegendPart{look.Glyph[s], look.OfState[s], s.String()})
-	}
-	return parts
 }
 
 // ScaleBar is a round length on the ground that is at most room cells long.

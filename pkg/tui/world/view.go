@@ -95,6 +95,33 @@ func (v *View) ZoomAt(dz, x, y float64) {
 	v.Pan((x-float64(v.W)/2)*k, (y-float64(v.H)/2)*k)
 }
 
+// Snap moves the centre by at most half a dot, onto the grid of the dots of the zoom.
+// From then on every place has one whole dot of the world, wherever the view is panned:
+// what is drawn moves by whole dots and never changes among itself.
+func (v *View) Snap() {
+	k := v.Scale() / float64(turn)
+	x := math.Round(float64(v.Centre.X) * k)
+	if x >= v.Scale() {
+		x = 0 // the dot after the last one is the first one
+	}
+	v.Centre.X = uint32(int64(math.Round(x / k)))
+	v.Centre.Y = squareY(math.Round(math.Round(float64(v.Centre.Y)*k)/k) / float64(turn))
+}
+
+// Origin is the dot in the corner of a view that has been snapped, counted from the
+// corner of the world.
+func (v *View) Origin() (x, y int64) {
+	k := v.Scale() / float64(turn)
+	dots := func(c uint32, size int) int64 { return int64(math.Round(float64(c)*k)) - int64(size/2) }
+	return dots(v.Centre.X, v.W), dots(v.Centre.Y, v.H)
+}
+
+// Around is how many dots the world is wide. The last one is narrower than the others,
+// unless the zoom is a whole number.
+func (v *View) Around() int64 {
+	return max(int64(math.Ceil(v.Scale()-1e-6)), 1) // so far Scale may be off by rounding
+}
+
 // Dot is where p shows. It is outside 0..W, 0..H when it does not.
 func (v *View) Dot(p Pos) (x, y float64) {
 	m := v.Mapper()
@@ -113,16 +140,34 @@ type Mapper struct {
 	centre Pos
 	k      float64
 	hw, hh float64
+	ox, oy int64 // Origin
+	around int64
 }
 
-// Mapper prepares for many calls of Dot.
+// Mapper prepares for many calls of Dot or Cell.
 func (v *View) Mapper() Mapper {
-	return Mapper{v.Centre, v.Scale() / float64(turn), float64(v.W) / 2, float64(v.H) / 2}
+	m := Mapper{centre: v.Centre, k: v.Scale() / float64(turn), hw: float64(v.W) / 2, hh: float64(v.H) / 2, around: v.Around()}
+	m.ox, m.oy = v.Origin()
+	return m
 }
 
 // Dot is View.Dot.
 func (m *Mapper) Dot(p Pos) (x, y float64) {
 	return float64(int32(p.X-m.centre.X))*m.k + m.hw, (float64(p.Y)-float64(m.centre.Y))*m.k + m.hh
+}
+
+// Cell is the dot of a snapped view that p falls into: its dot of the world less the
+// Origin. Places that share a dot share it wherever the view is panned, which cannot be
+// said of the whole part of Dot. Of the ways round the globe it takes the shorter one.
+func (m *Mapper) Cell(p Pos) (x, y int64) {
+	x = int64(float64(p.X)*m.k) - m.ox
+	switch east := int64(m.centre.X) + int64(int32(p.X-m.centre.X)); {
+	case east < 0:
+		x -= m.around
+	case east >= turn:
+		x += m.around
+	}
+	return x, int64(float64(p.Y)*m.k) - m.oy
 }
 
 // Dots is the length of a number of steps in dots.

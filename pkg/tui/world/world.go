@@ -52,6 +52,9 @@ type Kind uint8
 const (
 	Coast Kind = iota
 	Border
+	Outline // of an area of somebody's own
+	Route   // likewise a line
+	Place   // and a single point: a line from it to itself
 )
 
 // Credits is whom the map is owed to; it belongs in a corner of every picture of it.
@@ -112,7 +115,7 @@ type span struct{ from, to int32 }
 type stroke struct {
 	span
 	kind       Kind
-	west, east int32
+	west, east int64 // within a turn of its first point
 	top, floor uint32
 }
 
@@ -229,6 +232,41 @@ func decodeLevel(b []byte) (*Level, error) {
 	return l, nil
 }
 
+// NewLevel makes a level of somebody's own lines, each of a kind, and areas. From point
+// to point both go the shorter way round the globe. A line of one point is drawn as a
+// line of no length. Areas are for Land only: who wants to see their outlines passes
+// those as lines too. It copies what it keeps, and panics unless there are as many kinds
+// as lines.
+func NewLevel(lines [][]Pos, kinds []Kind, rings [][]Pos) *Level {
+	if len(kinds) != len(lines) {
+		panic(fmt.Sprintf("world: %d kinds for %d lines", len(kinds), len(lines)))
+	}
+	l := &Level{}
+	for _, line := range lines {
+		l.addArc(line)
+		if len(line) == 1 {
+			l.pos = append(l.pos, line[0])
+			l.arcs[len(l.arcs)-1].to++
+		}
+	}
+	l.cutStrokes(kinds) // before the rings come: their arcs are no lines
+	for _, r := range rings {
+		if len(r) == 0 {
+			continue
+		}
+		l.refs = append(l.refs, int32(len(l.arcs)))
+		l.addArc(r)
+		l.addRing(span{int32(len(l.refs)) - 1, int32(len(l.refs))})
+	}
+	return l
+}
+
+func (l *Level) addArc(points []Pos) {
+	from := int32(len(l.pos))
+	l.pos = append(l.pos, points...)
+	l.arcs = append(l.arcs, span{from, int32(len(l.pos))})
+}
+
 func (l *Level) readAxis(r *reader, set func(*Pos, int64)) {
 	for _, a := range l.arcs {
 		var step int64
@@ -302,19 +340,29 @@ func (l *Level) walk(refs span, visit func(Pos)) {
 
 func (l *Level) cutStrokes(kinds []Kind) {
 	for i, a := range l.arcs {
-		for from := a.from; from < a.to-1; from += strokeLen - 1 {
-			s := stroke{span: span{from, min(from+strokeLen, a.to)}, kind: kinds[i], top: math.MaxUint32}
-			var x int32
-			for j := s.from; j < s.to; j++ {
-				if j > s.from {
-					x += int32(l.pos[j].X - l.pos[j-1].X)
-				}
-				s.west, s.east = min(s.west, x), max(s.east, x)
-				s.top, s.floor = min(s.top, l.pos[j].Y), max(s.floor, l.pos[j].Y)
-			}
+		for from := a.from; from < a.to-1; {
+			s := l.measure(span{from, min(from+strokeLen, a.to)})
+			s.kind = kinds[i]
 			l.strokes = append(l.strokes, s)
+			from = s.to - 1
 		}
 	}
+}
+
+// measure makes a stroke of two or more points, up to the one that is half way round the
+// globe: farther than a turn from where it begins nobody looks for it.
+func (l *Level) measure(points span) stroke {
+	y := l.pos[points.from].Y
+	s := stroke{span: span{points.from, points.from + 1}, top: y, floor: y}
+	var x int64
+	for s.to < points.to && x > -turn/2 && x < turn/2 {
+		p := l.pos[s.to]
+		x += int64(int32(p.X - l.pos[s.to-1].X))
+		s.west, s.east = min(s.west, x), max(s.east, x)
+		s.top, s.floor = min(s.top, p.Y), max(s.floor, p.Y)
+		s.to++
+	}
+	return s
 }
 
 // Lines visits every segment of the map that can show in v, in dots of the view. The
@@ -328,8 +376,8 @@ func (l *Level) Lines(v *View, visit func(k Kind, x0, y0, x1, y1 float64)) {
 			continue
 		}
 		x := int64(int32(l.pos[s.from].X - w.cx))
-		for shift := -turn; shift <= turn; shift += turn {
-			if x+int64(s.east)+shift >= -w.half && x+int64(s.west)+shift <= w.half {
+		for shift := -2 * turn; shift <= 2*turn; shift += turn {
+			if x+s.east+shift >= -w.half && x+s.west+shift <= w.half {
 				l.line(s, &w, x+shift, visit)
 			}
 		}
