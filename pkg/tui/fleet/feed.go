@@ -26,6 +26,9 @@ func FromWatch(w *client.Watch) func(context.Context, *Store) error {
 			if errors.Is(err, track.ErrClosed) {
 				return nil
 			}
+			if errors.Is(err, track.ErrDenied) {
+				s.SetLink(Denied, err.Error())
+			}
 			if err != nil {
 				return err
 			}
@@ -39,20 +42,21 @@ func FromWatch(w *client.Watch) func(context.Context, *Store) error {
 func (s *Store) Take(e *client.Event) {
 	switch e.Kind {
 	case client.Snapshot, client.Resync:
+		s.setLink(Live, "", "seen anew")
 		s.Skipped(e.Skipped)
 		s.Snapshot(e.Fixes, e.First, e.More)
 		s.Left(e.Left)
 	case client.Fixes:
+		s.setLink(Live, "", "")
 		s.Skipped(e.Skipped)
 		s.Apply(e.Fixes)
 		s.Left(e.Left)
+	case client.Resumed:
+		s.setLink(Live, "", "nothing was missed")
 	case client.Disconnected:
-		s.SetLink(Reconnecting, fmt.Sprintf("%s, again in %v", shortly(e.Err), e.RetryIn.Round(100*time.Millisecond)))
-		return
-	case client.Refused:
-		return
+		why := shortly(e.Err)
+		s.setLink(Reconnecting, fmt.Sprintf("%s, again in %v", why, e.RetryIn.Round(100*time.Millisecond)), why)
 	}
-	s.SetLink(Live, "")
 }
 
 // shortly is an error in the few words that a status line has room for.

@@ -8,27 +8,28 @@ import (
 	"tracker/pkg/filter"
 	"tracker/pkg/track"
 	"tracker/pkg/tui/canvas"
-	"tracker/pkg/tui/world"
 )
 
-// Store is what the map knows: the latest fix of each device, its trail, and how the
-// link to the server is doing. One goroutine feeds it, the screen copies out of it;
-// neither ever waits for the terminal, because nothing is written while the lock is
-// held. The zero value is not ready: see New.
+// Store is what the map knows: the latest fix of each device, its trail, what happened,
+// and how the link to the server is doing. One goroutine feeds it, the screen copies out
+// of it; neither ever waits for the terminal, because nothing is written while the lock
+// is held. The zero value is not ready: see New.
 type Store struct {
 	now       func() time.Time
 	byFixTime bool
-	ages      filter.Ages
 	trailMax  int
 	ready     chan struct{} // closed when a snapshot has been taken whole
-	log       Log
+	rules     rules
+	log       Log // has a lock of its own, which is taken last
 
 	mu      sync.RWMutex
 	index   map[track.DeviceID]int32
-	points  []Point  // hot: copied for every frame
-	devices []device // cold, same index
+	points  []Point  // hot: copied for frames
+	seqs    []uint32 // the Seq of each point, close together: a frame looks at all of them
+	told    []told   // likewise: what was said of each device
+	devices shelf    // cold, same index
 	free    []int32
-	trailed int // trail points kept in all
+	crumbs  crumbs
 
 	gen     uint32 // of the last snapshot begun
 	voiding bool   // it makes void what it does not name
@@ -37,21 +38,17 @@ type Store struct {
 	named   uint64 // changes whenever a name comes or goes
 	fixes   uint64
 	skipped uint64
-	lag     time.Duration
+	lag     lag
 	link    Link
-	changes uint32 // Seq of the point that changed last
+	changes uint32    // Seq of the point that changed last
+	ticked  time.Time // when silence was last looked for
+	events  []Event   // of the fix at hand
+	resync  uint64    // the line of the log that counts what was skipped
+	resyncs time.Time // when it was last added to
 }
 
 // Nobody is the index of no device.
 const Nobody = int32(-1)
-
-type device struct {
-	fix   client.Fix
-	name  string // clean, never empty
-	raw   string // what name was made of
-	gen   uint32
-	trail []Crumb
-}
 
 // LinkState is how the feed is doing.
 type LinkState uint8
@@ -71,12 +68,13 @@ type Link struct {
 	Note  string // why, in a few words
 }
 
-// Config is how a store keeps time and how much it keeps.
+// Config is how a store keeps time, how much it keeps, and when it speaks up.
 type Config struct {
-	Now       func() time.Time // time.Now if nil
-	ByFixTime bool             // a device was heard when its fix was taken, not when it came
-	Ages      filter.Ages
-	Trail     int // crumbs a device, MaxTrail if 0
+	Now        func() time.Time // time.Now if nil
+	ByFixTime  bool             // a device was heard when its fix was taken, not when it came
+	Ages       filter.Ages
+	Trail      int // crumbs a device, MaxTrail if 0
+	LowBattery int // percent below which it is an event, 15 if 0
 }
 
 // New makes an empty store.
@@ -87,10 +85,15 @@ func New(c Config) *Store {
 	if c.Trail <= 0 || c.Trail > MaxTrail {
 		c.Trail = MaxTrail
 	}
-	return &Store{
-		now: c.Now, byFixTime: c.ByFixTime, ages: c.Ages.Filled(), trailMax: c.Trail,
-		ready: make(chan struct{}), index: map[track.DeviceID]int32{}, link: Link{Since: c.Now()},
+	if c.LowBattery <= 0 {
+		c.LowBattery = lowBattery
 	}
+	s := &Store{
+		now: c.Now, byFixTime: c.ByFixTime, trailMax: c.Trail, ready: make(chan struct{}),
+		rules: rules{c.Ages.Filled(), c.LowBattery}, index: map[track.DeviceID]int32{}, link: Link{Since: c.Now()},
+	}
+	s.log.flag = s.flagMuted
+	return s
 }
 
 // Now is the store's clock: of the wall where it is fed live, of the moment that is
@@ -101,7 +104,7 @@ func (s *Store) Now() time.Time { return s.now() }
 func (s *Store) Ready() <-chan struct{} { return s.ready }
 
 // Ages are the ages by which its devices count as stale and lost.
-func (s *Store) Ages() filter.Ages { return s.ages }
+func (s *Store) Ages() filter.Ages { return s.rules.ages }
 
 // Events is the log of what happened to devices and to the feed.
 func (s *Store) Events() *Log { return &s.log }
@@ -119,11 +122,11 @@ func (s *Store) Snapshot(fixes []client.Fix, first, more bool) {
 		s.voiding = true
 	}
 	for i := range fixes {
-		heard := now
+		came := now
 		if r := fixes[i].Received; !r.IsZero() && r.Before(now) {
-			heard = r
+			came = r
 		}
-		s.put(&fixes[i], s.heardAt(&fixes[i], heard))
+		s.put(&fixes[i], came, now)
 	}
 	if !more {
 		s.whole()
@@ -133,8 +136,8 @@ func (s *Store) Snapshot(fixes []client.Fix, first, more bool) {
 
 // whole ends a snapshot: what it did not name is gone.
 func (s *Store) whole() {
-	for i := range s.devices {
-		if s.voiding && s.points[i].Alive() && s.devices[i].gen != s.gen {
+	for i := range s.points {
+		if s.voiding && s.points[i].Alive() && s.devices.at(int32(i)).gen != s.gen {
 			s.remove(int32(i))
 		}
 	}
@@ -151,19 +154,29 @@ func (s *Store) Apply(fixes []client.Fix) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range fixes {
-		s.put(&fixes[i], s.heardAt(&fixes[i], now))
+		s.put(&fixes[i], now, now)
 	}
 	s.fixes += uint64(len(fixes))
 	s.measureLag(fixes, now)
+	s.tick(now)
 	s.version++
 }
 
 // Skipped counts fixes that this viewer was too slow to get.
 func (s *Store) Skipped(n uint64) {
+	if n == 0 {
+		return
+	}
+	now := s.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.skipped += n
 	s.version++
+	// Who is too slow once is so again and again: that is one line a minute.
+	if now.Sub(s.resyncs) >= time.Minute || !s.log.again(s.resync, Resynced, int64(n)) {
+		s.resync = s.log.Add(Event{At: now, Kind: Resynced, num: int64(n)})
+		s.resyncs = now
+	}
 }
 
 // Left forgets devices that are no longer in what is watched.
@@ -178,124 +191,216 @@ func (s *Store) Left(ids []track.DeviceID) {
 	s.version++
 }
 
-// SetLink says how the feed is doing.
-func (s *Store) SetLink(state LinkState, note string) {
+// SetLink says how the feed is doing, and why. That it broke and that it is back are
+// events.
+func (s *Store) SetLink(state LinkState, note string) { s.setLink(state, note, note) }
+
+// setLink takes what to show as long as it lasts, and what to write down.
+func (s *Store) setLink(state LinkState, note, why string) {
 	now := s.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.link.State != state {
+		s.linkEvent(state, canvas.Clean(why), now)
 		s.link.Since = now
 	}
 	s.link.State, s.link.Note = state, canvas.Clean(note)
 	s.version++
 }
 
-// heardAt is when a fix counts as heard that came at a moment.
-func (s *Store) heardAt(f *client.Fix, came time.Time) time.Time {
-	if s.byFixTime {
-		return f.Time
+func (s *Store) linkEvent(state LinkState, why string, now time.Time) {
+	down := s.link.State == Reconnecting || s.link.State == Denied
+	switch {
+	case state == Denied:
+		s.log.Add(Event{At: now, Kind: Refused, Text: why})
+	case state == Reconnecting:
+		s.log.Add(Event{At: now, Kind: Disconnected, Text: why})
+	case state == Live && down:
+		text := "live again after " + brief(now.Sub(s.link.Since))
+		if why != "" {
+			text += ", " + why
+		}
+		s.log.Add(Event{At: now, Kind: Resumed, Text: text})
 	}
-	return came
 }
 
-func (s *Store) put(f *client.Fix, heard time.Time) {
+// Tick looks for devices that fell silent, once a second of the store's clock at most.
+// Frames do it by themselves; whoever shows events without frames, or while the frame
+// stands still, calls it.
+func (s *Store) Tick() {
+	now := s.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tick(now)
+}
+
+func (s *Store) tick(now time.Time) {
+	if d := now.Sub(s.ticked); d >= 0 && d < time.Second {
+		return
+	}
+	s.ticked = now
+	if s.deaf(now) {
+		return
+	}
+	ms := now.UnixMilli()
+	for i := range s.points {
+		if e, is := s.rules.silence(&s.points[i], s.told[i], ms); is != s.told[i] {
+			s.told[i] = is
+			s.silent(int32(i), e, now)
+		}
+	}
+}
+
+// deaf tells whether it is this side that does not hear. That goes on for a while after
+// it is connected again, until everybody had a chance to report.
+func (s *Store) deaf(now time.Time) bool {
+	switch s.link.State {
+	case Connecting:
+		return false
+	case Live:
+		return now.Sub(s.link.Since) < s.rules.ages.Stale
+	}
+	return true
+}
+
+// silent writes a silence down, or makes more of the line that told of it.
+func (s *Store) silent(i int32, e Event, now time.Time) {
+	d := s.devices.at(i)
+	s.version++
+	if e.lost && s.log.turnLost(d.silent, e.span) {
+		return
+	}
+	e.At, e.Device, e.Name = now, d.id, d.name
+	d.silent = s.log.Add(e)
+}
+
+// flagMuted marks the point of a device whose events are not for this person.
+func (s *Store) flagMuted(id track.DeviceID, mute bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i, ok := s.index[id]; ok {
+		s.points[i].set(Muted, mute)
+		s.touch(i)
+		s.version++
+	}
+}
+
+// heardAt is when a fix counts as heard that came at a moment, in unix milliseconds.
+func (s *Store) heardAt(f *client.Fix, came time.Time) int64 {
+	if s.byFixTime {
+		return f.Time.UnixMilli()
+	}
+	return came.UnixMilli()
+}
+
+// put takes a fix that came at a moment.
+func (s *Store) put(f *client.Fix, came, now time.Time) {
 	if f.Late {
 		return // history, not the map
 	}
 	i, known := s.index[f.Device]
 	if !known {
-		i = s.slot()
-		s.index[f.Device] = i
-		s.devices[i] = device{}
+		i = s.slot(f.Device)
 	}
-	d, p := &s.devices[i], &s.points[i]
+	d, p, taken := s.devices.at(i), &s.points[i], millis(f.Time)
 	d.gen = s.gen
-	if known && f.Time.Before(d.fix.Time) {
+	if known && taken < d.time {
 		return
 	}
 	if d.name == "" || f.Name != d.raw {
-		d.raw, d.name = f.Name, cleanName(f)
+		d.name = cleanName(f)
 		s.named++
 	}
-	s.move(d, p, f, heard.UnixMilli(), known)
-	keep(f, &d.fix, p.Alarmed(heard.UnixMilli()))
+	was, heard := *p, s.heardAt(f, came)
+	s.move(i, f, heard, known)
+	if !known || taken > d.time { // and not the same one again, in a snapshot
+		n := news{
+			fix: f, was: &was, is: p, from: d.at, known: known, loaded: s.loaded, heard: heard, now: now.UnixMilli(),
+		}
+		if known && d.time != never {
+			n.gap = time.Duration(taken-d.time) * time.Millisecond
+			p.interval(n.gap)
+		}
+		d.spark.note(f, heard)
+		s.tell(i, &n)
+	}
+	d.keep(f, p.Alarmed(heard))
 }
 
 // move brings the point of a device up to a fix.
-func (s *Store) move(d *device, p *Point, f *client.Fix, heard int64, known bool) {
+func (s *Store) move(i int32, f *client.Fix, heard int64, known bool) {
+	p := &s.points[i]
 	was := *p
-	s.changes++
-	p.Seq, p.Heard = s.changes, heard
+	p.Heard = heard
 	p.Flags |= Alive
-	p.set(Power, f.Power)
-	p.set(Suspect, f.Suspect)
-	p.set(Jumped, f.Jump)
+	p.report(f)
+	s.touch(i)
 	if alarming(f.Event) {
 		p.Alarm = alarmStamp(heard)
 	}
-	p.Bat = uint8(min(max(f.Battery, 0), 100))
 	if !f.HasPos() {
-		return // a heartbeat: alive where it was
+		return
 	}
-	p.Pos, p.Has = world.Project(f.At), f.Has
-	p.Speed = uint16(min(f.Speed*100, 65535))
-	p.Course = uint16(f.Course*100) % 36000
 	if known && was.Placed() {
 		p.set(Shifted, apart(was.Pos, p.Pos) > crumbApart/2)
 	}
-	s.drop(d, p.Pos, heard, f.Jump)
+	s.drop(&s.devices.at(i).trail, p.Pos, heard, f.Jump)
 }
 
-// keep stores f as the latest fix, with the place of the one before if f is a heartbeat,
-// and with its event while that is being shown.
-func keep(f, latest *client.Fix, alarmed bool) {
-	before := *latest
-	*latest = *f
-	if !f.HasPos() {
-		latest.At, latest.Has = before.At, f.Has|before.Has&track.HasPos
-	}
-	if alarmed && !alarming(f.Event) {
-		latest.Event = before.Event
+// tell writes down what a fix means to a person.
+func (s *Store) tell(i int32, n *news) {
+	d := s.devices.at(i)
+	s.events, s.told[i] = s.rules.fix(s.events[:0], n, s.told[i])
+	for _, e := range s.events {
+		alerts := e.Kind.Alerts()
+		if alerts && n.was.Alarmed(n.heard) && s.log.again(d.alarm, e.Kind, 0) {
+			continue // it goes on
+		}
+		e.At, e.Device, e.Name = time.UnixMilli(n.heard).UTC(), n.fix.Device, d.name
+		if line := s.log.Add(e); alerts {
+			d.alarm = line
+		}
 	}
 }
 
-func (s *Store) slot() int32 {
+// touch says that a point is not what it was.
+func (s *Store) touch(i int32) {
+	s.changes++
+	s.points[i].Seq, s.seqs[i] = s.changes, s.changes
+}
+
+// slot finds room for a device that is new.
+func (s *Store) slot(id track.DeviceID) int32 {
+	i := Nobody
 	if n := len(s.free); n > 0 {
-		i := s.free[n-1]
+		i = s.free[n-1]
 		s.free = s.free[:n-1]
-		return i
+	} else {
+		i = s.devices.add()
+		s.points, s.seqs, s.told = append(s.points, Point{}), append(s.seqs, 0), append(s.told, 0)
 	}
-	s.points = append(s.points, Point{})
-	s.devices = append(s.devices, device{})
-	return int32(len(s.points) - 1)
+	s.index[id] = i
+	s.devices.at(i).id = id
+	s.points[i].set(Muted, s.log.Muted(id))
+	return i
 }
 
 func (s *Store) remove(i int32) {
-	delete(s.index, s.devices[i].fix.Device)
-	s.trailed -= len(s.devices[i].trail)
-	s.changes++
-	s.points[i], s.devices[i] = Point{Seq: s.changes}, device{}
+	d := s.devices.at(i)
+	delete(s.index, d.id)
+	s.crumbs.clear(&d.trail)
+	*d, s.points[i], s.told[i] = device{}, Point{}, 0
+	s.touch(i)
 	s.free = append(s.free, i)
 	s.named++
 }
 
 // measureLag takes the newest fix as what to measure by: from the server's receipt to
-// here. It is only as true as the two clocks agree.
+// here. In the past nothing lags.
 func (s *Store) measureLag(fixes []client.Fix, now time.Time) {
-	if len(fixes) == 0 || fixes[len(fixes)-1].Received.IsZero() {
-		return
+	if n := len(fixes); n > 0 && !s.byFixTime && !fixes[n-1].Received.IsZero() {
+		s.lag.take(now.Sub(fixes[n-1].Received), now)
 	}
-	lag := max(now.Sub(fixes[len(fixes)-1].Received), 0)
-	s.lag += (lag - s.lag) / 8
-}
-
-// cleanName is what the screen calls a device: its name without anything that a
-// terminal could take for a command, or its id.
-func cleanName(f *client.Fix) string {
-	if name := canvas.Clean(f.Name); name != "" {
-		return canvas.Truncate(name, 40)
-	}
-	return f.Device.String()
 }
 
 // Status is the store in numbers, at one moment.
@@ -318,7 +423,7 @@ func (s *Store) Status() Status {
 }
 
 func (s *Store) status() Status {
-	return Status{s.version, s.named, s.fixes, s.skipped, len(s.index), s.loaded, s.lag, s.link}
+	return Status{s.version, s.named, s.fixes, s.skipped, len(s.index), s.loaded, s.lag.told(), s.link}
 }
 
 // Find is the index of a device, Nobody if there is none.
@@ -335,10 +440,11 @@ func (s *Store) Find(id track.DeviceID) int32 {
 func (s *Store) Info(i int32) (fix client.Fix, name string, ok bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if i < 0 || int(i) >= len(s.points) || !s.points[i].Alive() {
+	if !s.devices.has(i) || !s.points[i].Alive() {
 		return client.Fix{}, "", false
 	}
-	return s.devices[i].fix, s.devices[i].name, true
+	d := s.devices.at(i)
+	return d.fix(), d.name, true
 }
 
 // Name is what to call the device at an index, empty if there is none. It can be shown
@@ -346,18 +452,18 @@ func (s *Store) Info(i int32) (fix client.Fix, name string, ok bool) {
 func (s *Store) Name(i int32) string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if i < 0 || int(i) >= len(s.devices) {
+	if !s.devices.has(i) {
 		return ""
 	}
-	return s.devices[i].name
+	return s.devices.at(i).name
 }
 
 // names appends the names of all slots, empty where there is no device.
 func (s *Store) names(dst []string) []string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	for i := range s.devices {
-		dst = append(dst, s.devices[i].name)
+	for i := range s.devices.n {
+		dst = append(dst, s.devices.at(i).name)
 	}
 	return dst
 }
