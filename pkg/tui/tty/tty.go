@@ -2,13 +2,15 @@
 // mode and escape sequences other than colours.
 //
 //	keys, mouse, size, focus ──► Handle, Resize     state only
-//	tick, as often as the terminal can take it ──► Due? ──► Draw ──► Encode ──► tty
-//	                                                     │
-//	                  quit, suspend, copy, … ◄── Wants ◄─┘
+//	tick, as often as the terminal can take it ──► Due? ──► Draw ──► Encode ──► Line ──► tty
+//	        ▲                                            │                       │
+//	        │         quit, suspend, copy, … ◄── Wants ◄─┘                       │
+//	        └───────── Pace ◄──── how long that took, when it was answered ◄─────┘
 //
-// A page neither draws nor waits while it handles an event. Bubble Tea is handed the
-// finished string as often as it likes to ask; an equal string costs nothing. Whatever
-// ends a page, the terminal is as it was before.
+// A page neither draws nor waits while it handles an event, and is not asked to draw
+// while the terminal is busy with the last frame. Bubble Tea is handed the finished
+// string as often as it likes to ask; an equal string costs nothing. Whatever ends a
+// page, the terminal is as it was before. Card shows what a terminal can do.
 package tty
 
 import (
@@ -49,6 +51,10 @@ const (
 	Blur                    // and is not any more
 	Resumed                 // back from the shell
 )
+
+func (k Kind) String() string {
+	return [...]string{"nothing", "key", "paste", "click", "drag", "release", "wheel", "focus", "blur", "resumed"}[k]
+}
 
 // Button of the mouse.
 type Button uint8

@@ -29,11 +29,61 @@ func TestPaceSlowsFramesDown(t *testing.T) {
 	if got := m.Interval(true); got != slowest {
 		t.Errorf("a terminal that hangs: %v, want %v", got, slowest)
 	}
-	for range 100 {
+	for range 13 {
 		m.Wrote(1, 0)
 	}
-	if m.Interval(true) != fastest {
-		t.Errorf("it does not recover: %v", m.Interval(true))
+	if m.Interval(true) > 2*fastest {
+		t.Errorf("after 13 quick frames still %v", m.Interval(true))
+	}
+}
+
+// One write that hangs for an hour is forgotten in a few frames.
+func TestPaceForgetsAHang(t *testing.T) {
+	m := &Pace{}
+	m.Wrote(1, time.Hour)
+	for range 8 {
+		m.Wrote(1, time.Millisecond)
+	}
+	if got := m.Interval(true); got > 2*fastest {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestPaceTellsAFarTerminalFromASlowOne(t *testing.T) {
+	const ms = time.Millisecond
+	for _, tt := range []struct {
+		name    string
+		answers []time.Duration
+		want    time.Duration
+	}{
+		{"near and fast", []time.Duration{2 * ms}, fastest},
+		{"far and fast", []time.Duration{300 * ms}, fastest},
+		{"near and slow", []time.Duration{10 * ms, 210 * ms}, 600 * ms},
+		{"far and slow", []time.Duration{300 * ms, 500 * ms}, 600 * ms},
+		{"hopeless", []time.Duration{10 * ms, time.Minute}, slowest},
+	} {
+		m := &Pace{}
+		for i := range 60 {
+			m.Answered(tt.answers[min(i, len(tt.answers)-1)])
+			if i == 20 && len(tt.answers) > 1 {
+				m.Answered(tt.answers[0]) // an empty way, now and then
+			}
+		}
+		if got := m.Interval(true); got < tt.want*8/10 || got > tt.want*11/10 {
+			t.Errorf("%s: %v, want about %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// A way that has become longer is not taken for a slow terminal for ever.
+func TestPaceLearnsALongerWay(t *testing.T) {
+	m := &Pace{}
+	m.Answered(20 * time.Millisecond)
+	for range 1500 {
+		m.Answered(200 * time.Millisecond)
+	}
+	if got := m.Interval(true); got != fastest {
+		t.Errorf("%v", got)
 	}
 }
 
