@@ -71,7 +71,7 @@ var rooms = map[string]string{
 	"tui/chart":   "filter track geo tui/canvas tui/world tui/words tui/look tui/fleet tui/overlay",
 	"tui/past":    "client track geo tui/fleet",
 	"tui/snap":    "client track geo tui/canvas tui/look tui/fleet",
-	"tui/conf":    "filter tui/look",
+	"tui/conf":    "filter tui/canvas tui/look",
 	"tui/tty":     "tui/canvas tui/look",
 	"tui/tell":    "client filter track geo tui/canvas tui/world tui/words tui/fleet",
 	"tui/page":    "client track geo tui/canvas tui/look tui/world tui/words tui/chart tui/fleet tui/tty tui/qr",
@@ -99,6 +99,7 @@ var doors = map[string]string{
 	"github.com/charmbracelet/x/vt":           "tui/tuitest", // a terminal for tests
 	"github.com/creack/pty":                   "tui/tuitest",
 	"github.com/charmbracelet/colorprofile":   "tui/tty tui/tell",
+	"github.com/pelletier/go-toml/v2":         "tui/conf",
 	"github.com/spf13/cobra":                  "cmd",
 	"github.com/spf13/pflag":                  "cmd",
 	"golang.org/x/term":                       "cmd",

@@ -56,9 +56,34 @@ func TestSettingsTakeTheKeysOver(t *testing.T) {
 func TestEveryMistakeOfAKeymapIsSaid(t *testing.T) {
 	c := &Config{Keys: map[string][]string{"left": {"q"}, "jump": {"x"}}}
 	_, err := c.Keymap(some)
-	want := "key \"q\" is bound to \"left\", \"quit\"\nno action is called \"jump\""
+	want := "no action is called \"jump\"\nkey \"q\" is bound to \"quit\", \"left\"; \"quit\" has it unless it is given others"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestNobodyIsCaught(t *testing.T) {
+	if _, err := (&Config{Keys: map[string][]string{"quit": nil}}).Keymap(some); err == nil || err.Error() != `no key quits: bind "quit" to one` {
+		t.Errorf("%v", err)
+	}
+	if _, err := NewKeymap(some[:5]); err != nil {
+		t.Errorf("there is nothing to quit: %v", err)
+	}
+}
+
+func TestKeysThatTerminalsSend(t *testing.T) {
+	for _, key := range []string{"a", "A", "+", "ü", "?", "ctrl+c", "ctrl++", "alt+enter", "ctrl+alt+shift+left", "shift+tab", "space", "f12", "pgdown", "super+x", "ctrl+_"} {
+		if msg := wrongKey(key); msg != "" {
+			t.Errorf("%s%s", key, msg)
+		}
+	}
+	for key, want := range map[string]string{
+		"": " is none", "abcd": " is none", "tba": ` is none; did you mean "tab"?`, "ctrl+": ` has no key after "ctrl+"`, "\x1b": " is none", "ctrl+X": `: want "ctrl+x"`, "shift+x": `: want what it makes, such as "X"`,
+		"ctrl+m": ` is "enter" to a terminal`, "ctrl+return": `: want "ctrl+enter"`, "alt+ctrl+x": ": modifiers come once and in the order ctrl+alt+shift+",
+	} {
+		if msg := wrongKey(key); msg != want {
+			t.Errorf("%q%s, want %s", key, msg, want)
+		}
 	}
 }
 
