@@ -1,16 +1,23 @@
 // Package snap writes what is on the screen, or the devices that are meant, into files.
+//
+//	Canvas ──┬─ Text   .txt      as it stands, without colours
+//	         ├─ ANSI   .ansi     for a terminal: cat shows it
+//	         └─ SVG    .svg      for pages: every dot a square on a grid
+//	Frame  ──── Fixes  .geojson .gpx .csv .jsonl     where who was last
+//	Store  ──── Trail  .geojson .gpx                 where one device went
+//
+// A Shot has all of it and saves what the name of the file asks for. It never writes
+// over a file unless it is told to, and no place goes into a file while the privacy
+// mask is on: a picture is as coarse as the screen is, a track would not be.
 package snap
 
 import (
-	"errors"
+	"fmt"
 	"io"
 
 	"tracker/pkg/tui/canvas"
-	"tracker/pkg/tui/fleet"
 	"tracker/pkg/tui/look"
 )
-
-var errNotYet = errors.New("this format cannot be written yet")
 
 // Text writes a picture without colours.
 func Text(w io.Writer, c *canvas.Canvas, t *look.Theme) error {
@@ -27,9 +34,22 @@ func encode(w io.Writer, c *canvas.Canvas, t *canvas.Theme) error {
 	return err
 }
 
-// SVG cannot be written so far.
-func SVG(io.Writer, *canvas.Canvas, *look.Theme) error { return errNotYet }
+// Pictures are the formats that Picture knows.
+var Pictures = []string{"txt", "ansi", "svg"}
 
-// Fixes writes the latest fixes of the devices that which chooses. No format is known
-// so far.
-func Fixes(io.Writer, string, *fleet.Frame, *fleet.Store, func(int32) bool) error { return errNotYet }
+// Picture writes a picture in one of Pictures.
+func Picture(w io.Writer, format string, c *canvas.Canvas, t *look.Theme) error {
+	switch format {
+	case "txt":
+		return Text(w, c, t)
+	case "ansi":
+		return ANSI(w, c, t)
+	case "svg":
+		return SVG(w, c, t)
+	}
+	return unknown(format, Pictures)
+}
+
+func unknown(format string, known []string) error {
+	return fmt.Errorf("format %q is not one of %s", format, list(known))
+}

@@ -1,0 +1,194 @@
+package tell
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"iter"
+	"strings"
+	"sync"
+	"time"
+
+	"tracker/pkg/client"
+	"tracker/pkg/track"
+	"tracker/pkg/tui/fleet"
+)
+
+// Feed is what a client.Watch is to JSONL.
+type Feed interface {
+	Events() iter.Seq2[client.Event, error]
+	Close() // wakes whoever waits for an event; may be called more than once
+}
+
+var _ Feed = (*client.Watch)(nil)
+
+// JSONL writes what a watch tells for programs, an object a line, and feeds the store on
+// the way. A fix is the object that "trackctl watch" writes of it, and never has a member
+// "type". What happened to a device or to the link has one:
+//
+//	{"type":"silent","n":17,"time":"…","device":"…","name":"…","text":"…","times":1}
+//
+// The types are silent back low_battery sos tamper jump new resumed resynced disconnected
+// denied. An event follows the fixes that it came with. A fix that was written is not
+// written again when a line that broke is taken up. A nil only means every fix.
+//
+// It ends with ctx, with the watch, or when nobody reads w any more; only what ends the
+// watch otherwise is an error. The watch is closed then.
+func JSONL(ctx context.Context, w io.Writer, feed Feed, s *fleet.Store, only func(*client.Fix) bool) error {
+	l := &lineWriter{w: bufio.NewWriter(w), store: s, only: only, newest: map[track.DeviceID]time.Time{}}
+
+	ticking, stop := context.WithCancel(ctx)
+	var clock sync.WaitGroup
+	clock.Go(func() {
+		l.tick(ticking)
+		feed.Close() // ctx is done, nobody reads, or the watch is over anyway
+	})
+	err := l.follow(feed)
+	stop()
+	clock.Wait()
+	switch {
+	case l.broken() != nil:
+		return hungUp(l.broken())
+	case ctx.Err() != nil, errors.Is(err, track.ErrClosed):
+		return nil
+	}
+	return err
+}
+
+// lineWriter writes fixes as they come and events when they are found. Two goroutines use
+// it: that of the watch, and a clock for what happens while nothing comes.
+type lineWriter struct {
+	store *fleet.Store
+	only  func(*client.Fix) bool
+
+	// newest belongs to the goroutine of the watch.
+	newest map[track.DeviceID]time.Time
+
+	mu      sync.Mutex
+	w       *bufio.Writer
+	err     error // the first one of w
+	line    []byte
+	heard   uint64
+	scratch []fleet.Event
+}
+
+func (l *lineWriter) broken() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+// follow writes until the watch ends or the writer does.
+func (l *lineWriter) follow(feed Feed) error {
+	for e, err := range feed.Events() {
+		if err != nil {
+			return err
+		}
+		if err := l.take(&e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *lineWriter) take(e *client.Event) error {
+	l.store.Take(e)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	again := e.Kind == client.Snapshot || e.Kind == client.Resync
+	for i := range e.Fixes {
+		l.fix(&e.Fixes[i], again)
+	}
+	for _, id := range e.Left {
+		delete(l.newest, id) // it may come back, and then it is new
+	}
+	l.events()
+	return l.flush()
+}
+
+// fix writes one fix. The present is told again after a broken line: then only what is
+// newer than what was written is news.
+func (l *lineWriter) fix(f *client.Fix, again bool) {
+	known, ok := l.newest[f.Device]
+	if again && ok && !f.Time.After(known) {
+		return
+	}
+	if f.Time.After(known) {
+		l.newest[f.Device] = f.Time
+	}
+	if l.only == nil || l.only(f) {
+		l.line = append(f.AppendJSON(l.line[:0]), '\n')
+		l.put()
+	}
+}
+
+// tick finds what happens by the clock alone, such as a silence.
+func (l *lineWriter) tick(ctx context.Context) {
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-second.C:
+		}
+		l.store.Tick()
+		l.mu.Lock()
+		l.events()
+		err := l.flush()
+		l.mu.Unlock()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// eventLine is an event as an object.
+type eventLine struct {
+	Type   string    `json:"type"`
+	N      uint64    `json:"n"`
+	Time   time.Time `json:"time"`
+	Device string    `json:"device,omitempty"`
+	Name   string    `json:"name,omitempty"`
+	Text   string    `json:"text,omitempty"`
+	Times  int       `json:"times"`
+	Muted  bool      `json:"muted,omitempty"`
+}
+
+func (l *lineWriter) events() {
+	l.scratch = l.store.Events().Since(l.scratch[:0], l.heard)
+	for i := range l.scratch {
+		e := &l.scratch[i]
+		l.heard = e.N
+		line := eventLine{
+			Type: typeOf(e.Kind), N: e.N, Time: e.At.UTC().Truncate(time.Millisecond), Name: e.Name, Text: e.Text, Times: max(e.Times, 1), Muted: e.Muted,
+		}
+		if e.Device != 0 {
+			line.Device = e.Device.String()
+		}
+		text, err := json.Marshal(line)
+		if err != nil {
+			continue // a time beyond the year 9999 is no event
+		}
+		l.line = append(append(l.line[:0], text...), '\n')
+		l.put()
+	}
+}
+
+// typeOf is what an event is called in JSON.
+func typeOf(k fleet.Kind) string { return strings.ReplaceAll(k.String(), " ", "_") }
+
+func (l *lineWriter) put() {
+	if l.err == nil {
+		_, l.err = l.w.Write(l.line)
+	}
+}
+
+func (l *lineWriter) flush() error {
+	if l.err == nil {
+		l.err = l.w.Flush()
+	}
+	return l.err
+}
