@@ -12,7 +12,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"tracker/pkg/client"
+	"tracker/pkg/tui/page"
 	"tracker/pkg/tui/qr"
+	"tracker/pkg/tui/tty"
 )
 
 // showing is how an enrolment is handed to a person or a program. The string holds
@@ -82,8 +84,9 @@ func (a *app) deviceEnroll() *cobra.Command {
 		Short: "Make a device and show its QR code",
 		Long: `Makes a device on the server and shows its enrolment: the server's address, the
 device's id and its key, as a QR code and as a link. On a terminal the code is shown
-until the first fix arrives and leaves no trace in the scrollback; if none arrives
-before it expires, the device is revoked again. q or Enter leaves earlier and keeps it.
+until the first fix arrives and leaves no trace in the scrollback; then a map shows where
+the device is, until q or Enter. If no fix arrives before the code expires, the device is
+revoked again. q or Enter leaves earlier and keeps it.
 
 The key is shown this once. Whoever has it can send in the device's name.`,
 		Example: `  trackctl device enroll van-1
@@ -159,15 +162,14 @@ func (a *app) hand(ctx context.Context, conn *client.Conn, e *client.Enrolled, s
 		return hint(err, "%s is enrolled all the same; trackctl device rotate makes a new code", e.Device.Name)
 	}
 	asked := s.json || s.png != "" || s.svg != ""
-	terminal, isTTY := isTerminal(a.out)
-	isTTY = isTTY && os.Getenv("TERM") != "dumb"
-	_, keys := isTerminal(a.in)
+	in, _ := a.in.(*os.File)
+	out, _ := a.out.(*os.File)
 	w := waiting{conn: conn, device: e.Device, until: time.Now().Add(s.expires), fresh: fresh}
 	switch {
 	case s.json:
 		err = a.printJSON(e)
-	case !asked && isTTY && keys:
-		return a.showScreen(ctx, terminal, code, e.Enrolment, s, &w)
+	case !asked && tty.Interactive(os.Environ(), in, out):
+		return a.showScreen(ctx, out, code, e.Enrolment, s, &w)
 	case !asked && s.style != "":
 		err = a.printCode(code, e.Enrolment, s.style)
 	case s.png != "-" && s.svg != "-":
@@ -233,37 +235,20 @@ type waiting struct {
 	device client.Device
 	until  time.Time
 	fresh  bool
-	note   string // why the last look failed
 }
 
 // errExpired says that nobody came.
 var errExpired = errors.New("no fix came in time")
 
-// look asks whether the device was heard of since it was enrolled.
-func (w *waiting) look(ctx context.Context) (*client.Fix, error) {
-	d, err := w.conn.Device(ctx, w.device.ID.String())
-	switch {
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case errors.Is(err, client.ErrUnreachable):
-		w.note = "the server does not answer"
-		return nil, nil
-	case err != nil:
-		return nil, err
-	}
-	w.note = ""
-	if d.Last != nil && (w.device.Last == nil || d.Last.Time.After(w.device.Last.Time)) {
-		return d.Last, nil
-	}
-	if time.Now().After(w.until) {
-		return nil, errExpired
-	}
-	return nil, nil
-}
+// askAgain is how long to leave a server alone that does not answer.
+const askAgain = time.Second
 
 // end is what is said when the wait is over, and what becomes of the device.
 func (w *waiting) end(ctx context.Context, a *app, seen *client.Fix, err error) error {
 	name := fmt.Sprintf("%s (%v)", w.device.Name, w.device.ID)
+	if errors.Is(err, errExpired) {
+		seen, err = w.lastWord(ctx)
+	}
 	switch {
 	case seen != nil:
 		a.notef("%s was seen: %s", name, fixLine(seen))
@@ -281,18 +266,55 @@ func (w *waiting) end(ctx context.Context, a *app, seen *client.Fix, err error) 
 	return err
 }
 
-// lookEvery is how often the server is asked for the first fix.
-const lookEvery = time.Second
+// lastWord is the server's own, before a device is revoked: its fix may have come while
+// the watch had no connection. A server that does not answer is asked again.
+func (w *waiting) lastWord(ctx context.Context) (*client.Fix, error) {
+	for {
+		d, err := w.conn.Device(ctx, w.device.ID.String())
+		switch {
+		case err == nil && d.Last != nil && page.IsNew(&w.device, d.Last):
+			return d.Last, nil
+		case err == nil:
+			return nil, errExpired
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case !errors.Is(err, client.ErrUnreachable):
+			return nil, err
+		}
+		if err := pause(ctx, askAgain); err != nil {
+			return nil, err
+		}
+	}
+}
 
 func (a *app) waitPlainly(ctx context.Context, w *waiting) error {
 	a.notef("waiting for the first fix of %s until %s", w.device.Name, w.until.UTC().Format("15:04:05Z"))
-	for {
-		seen, err := w.look(ctx)
-		if seen != nil || err != nil {
-			return w.end(ctx, a, seen, err)
+	timed, cancel := context.WithDeadline(ctx, w.until)
+	defer cancel()
+	seen, err := w.first(timed)
+	if timed.Err() != nil && ctx.Err() == nil && seen == nil {
+		err = errExpired
+	}
+	return w.end(ctx, a, seen, err)
+}
+
+// first waits for the first fix.
+func (w *waiting) first(ctx context.Context) (*client.Fix, error) {
+	watch, err := w.watch(ctx, func() {})
+	if err != nil {
+		return nil, err
+	}
+	defer watch.Close()
+	for e, err := range watch.Events() {
+		if err != nil {
+			return nil, err
 		}
-		if err := pause(ctx, lookEvery); err != nil {
-			return w.end(ctx, a, nil, err)
+		for i := range e.Fixes {
+			if page.IsNew(&w.device, &e.Fixes[i]) {
+				fix := e.Fixes[i]
+				return &fix, nil
+			}
 		}
 	}
+	return nil, ctx.Err()
 }

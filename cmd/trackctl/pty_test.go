@@ -4,16 +4,13 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -40,16 +37,22 @@ type terminal struct {
 // open runs trackctl: this test binary, which goes by its first argument.
 func open(t *testing.T, d *clitest.Daemon, cols, rows int, args ...string) *terminal {
 	t.Helper()
+	return openWith(t, d, cols, rows, nil, args...)
+}
+
+// openWith is open with an environment that goes before the usual one.
+func openWith(t *testing.T, d *clitest.Daemon, cols, rows int, env []string, args ...string) *terminal {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	home := t.TempDir()
 	tm := &terminal{t: t, screen: vt.NewEmulator(cols, rows), exited: make(chan error, 1), drained: make(chan struct{})}
-	tm.cmd = &exec.Cmd{Path: self, Args: append([]string{"trackctl"}, args...), Env: []string{
+	tm.cmd = &exec.Cmd{Path: self, Args: append([]string{"trackctl"}, args...), Env: append([]string{
 		"TERM=xterm-256color", "LANG=C.UTF-8", "HOME=" + home, "NO_COLOR=1",
 		"TRACK_SERVER=" + d.TCP, "TRACK_TOKEN_FILE=" + filepath.Join(d.Data, "admin.token"),
-	}}
+	}, env...)} // of two with one name the last counts
 	tm.master, err = pty.StartWithSize(tm.cmd, &pty.Winsize{Cols: uint16(cols), Rows: uint16(rows)})
 	if err != nil {
 		t.Skipf("no pseudo terminals here: %v", err)
@@ -64,8 +67,15 @@ func open(t *testing.T, d *clitest.Daemon, cols, rows int, args ...string) *term
 	return tm
 }
 
+// read shows what the process writes, and sends what the terminal answers to the
+// questions in it.
 func (tm *terminal) read() {
 	defer close(tm.drained)
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		_, _ = io.Copy(tm.master, tm.screen)
+	}()
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := tm.master.Read(buf)
@@ -75,6 +85,7 @@ func (tm *terminal) read() {
 		tm.mu.Unlock()
 		if err != nil {
 			_ = tm.screen.InputPipe().(io.Closer).Close()
+			<-answered
 			return
 		}
 	}
@@ -131,6 +142,12 @@ func (tm *terminal) ends() (code int, left string) {
 	return code, tm.text()
 }
 
+// What takes the other screen of a terminal and gives it back.
+const (
+	enterAlternate = "\x1b[?1049h"
+	leaveAlternate = "\x1b[?1049l"
+)
+
 // clean holds that nothing of a key is left: not on the screen, not above it.
 func (tm *terminal) clean() {
 	tm.t.Helper()
@@ -168,94 +185,6 @@ func startDaemon(t *testing.T) (*clitest.Daemon, *client.Conn) {
 	}
 	t.Cleanup(conn.CloseIdle)
 	return d, conn
-}
-
-var linkOnScreen = regexp.MustCompile(`https?://\S+`)
-
-func TestEnrolScreenWaitsForTheFirstFix(t *testing.T) {
-	t.Parallel()
-	d, _ := startDaemon(t)
-	tm := open(t, d, 120, 40, "device", "enroll", "van-1", "--expires", "2m")
-	tm.sees("waiting for the first fix… expires in 1:5")
-	tm.sees("▀") // drawn, whatever NO_COLOR says
-	link := linkOnScreen.FindString(tm.text())
-
-	send := exec.Command(tm.cmd.Path)
-	send.Args = []string{"trackctl", "beacon", "--enrolment", link, "--lat", "48.137", "--lon", "11.575"}
-	send.Env = []string{"HOME=" + t.TempDir()}
-	if out, err := send.CombinedOutput(); err != nil {
-		t.Fatalf("beacon %s: %v\n%s", link, err, out)
-	}
-	code, left := tm.ends()
-	if code != exitDone || !strings.Contains(left, "was seen") || !strings.Contains(left, "48.13700") {
-		t.Errorf("code %d, and left is\n%s", code, left)
-	}
-	tm.clean()
-}
-
-func TestEnrolScreenLeavesOnAKeyAndKeepsTheDevice(t *testing.T) {
-	t.Parallel()
-	d, conn := startDaemon(t)
-	for _, tc := range []struct {
-		name, keys string
-		code       int
-	}{{"q", "q", exitDone}, {"enter", "\r", exitDone}, {"ctrl-c", "\x03", exitInterrupted}} {
-		tm := open(t, d, 80, 24, "device", "enroll", "by-"+tc.name)
-		tm.sees("q leaves")
-		tm.press(tc.keys)
-		code, left := tm.ends()
-		if code != tc.code || !strings.Contains(left, "is not shown again") {
-			t.Errorf("%s: code %d, want %d, and left is\n%s", tc.name, code, tc.code, left)
-		}
-		tm.clean()
-		if dev, err := conn.Device(context.Background(), "by-"+tc.name); err != nil || dev.State != "active" {
-			t.Errorf("%s: %+v, %v", tc.name, dev, err)
-		}
-	}
-}
-
-func TestEnrolScreenEndsWithASignal(t *testing.T) {
-	t.Parallel()
-	d, _ := startDaemon(t)
-	tm := open(t, d, 80, 24, "device", "enroll", "van-1", "--no-wait")
-	tm.sees("q leaves")
-	if err := tm.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	if code, _ := tm.ends(); code != exitInterrupted {
-		t.Errorf("code %d", code)
-	}
-	tm.clean()
-}
-
-func TestEnrolScreenExpiresAndRevokes(t *testing.T) {
-	t.Parallel()
-	d, conn := startDaemon(t)
-	tm := open(t, d, 80, 24, "device", "enroll", "van-1", "--expires", "1s")
-	code, left := tm.ends()
-	if code != exitFailed || !strings.Contains(left, "revoked again") {
-		t.Errorf("code %d, and left is\n%s", code, left)
-	}
-	tm.clean()
-	for dev, err := range conn.Devices(context.Background(), "van-1") {
-		if err != nil || dev.State == "active" {
-			t.Errorf("%+v %v", dev, err)
-		}
-	}
-}
-
-func TestEnrolScreenFollowsTheTerminalsSize(t *testing.T) {
-	t.Parallel()
-	d, _ := startDaemon(t)
-	tm := open(t, d, 40, 20, "device", "enroll", "van-1")
-	tm.sees("one is 40x20")
-	tm.resize(120, 40)
-	tm.sees("▀")
-	tm.press("q")
-	if code, _ := tm.ends(); code != exitDone {
-		t.Errorf("code %d", code)
-	}
-	tm.clean()
 }
 
 func TestRevokeAsksOnATerminal(t *testing.T) {

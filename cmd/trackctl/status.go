@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"text/tabwriter"
 	"time"
 
@@ -11,29 +14,108 @@ import (
 
 	"tracker/pkg/client"
 	"tracker/pkg/load"
+	"tracker/pkg/tui/page"
+	"tracker/pkg/tui/tty"
 )
 
+// statusFlags are what the status is told.
+type statusFlags struct {
+	json, watch, plain bool
+	over, length       time.Duration
+}
+
 func (a *app) statusCommand() *cobra.Command {
-	var asJSON bool
-	var every time.Duration
+	var s statusFlags
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "How the server is: rates, what was dropped and why, what is stored",
 		Long: `Shows how the server is. It asks twice, --over apart, to tell rates; with --over 0 it
-asks once. The JSON is the server's own answer with "rates" beside it.`,
+asks once. The JSON is the server's own answer with "rates" beside it.
+
+With --watch it goes on asking, --over apart, and shows rates, drops by reason, queues, slow
+watchers, storage and alarms on one screen, with the last sixty samples of each; q quits.
+Where there is no terminal, and with --plain, each answer is a sentence; with --json it is
+an object on a line of its own, with "time", or with "error" where none came.`,
 		Example: `  trackctl status
-  trackctl status --json --over 0 | jq .ingest`,
+  trackctl status --watch
+  trackctl status --json --over 0 | jq .ingest
+  trackctl status --watch --json --for 1m | jq '.rates["ingest.ok"]'`,
 		Args: cobra.NoArgs,
 		RunE: a.verb(func(ctx context.Context, _ []string) error {
-			if every < 0 {
-				return usagef("--over %v is less than nothing", every)
+			if err := s.check(); err != nil {
+				return err
 			}
-			return a.status(ctx, every, asJSON)
+			if !s.watch {
+				return a.status(ctx, s.over, s.json)
+			}
+			return limited(ctx, s.length, func(ctx context.Context) error { return a.watchStatus(ctx, &s) })
 		}),
 	}
-	cmd.Flags().DurationVar(&every, "over", time.Second, "`time` over which rates are taken")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	f := cmd.Flags()
+	f.DurationVar(&s.over, "over", time.Second, "`time` over which rates are taken")
+	f.BoolVar(&s.json, "json", false, "print JSON")
+	f.BoolVar(&s.watch, "watch", false, "go on until q or Ctrl-C")
+	f.BoolVar(&s.plain, "plain", false, "with --watch: plain sentences, for logs and screen readers")
+	f.DurationVar(&s.length, "for", 0, "with --watch: stop after this `time`")
 	return cmd
+}
+
+// leastOver is how often a server may be asked at most.
+const leastOver = 100 * time.Millisecond
+
+func (s *statusFlags) check() error {
+	switch {
+	case s.over < 0:
+		return usagef("--over %v is less than nothing", s.over)
+	case s.length < 0:
+		return usagef("--for %v is less than nothing", s.length)
+	case !s.watch && (s.plain || s.length > 0):
+		return usagef("--plain and --for want --watch")
+	case s.watch && s.over < leastOver:
+		return usagef("--over %v is too often to ask: want %v or more", s.over, leastOver)
+	case s.json && s.plain:
+		return usagef("--json and --plain exclude each other")
+	}
+	return nil
+}
+
+// watchStatus asks how the server is until ctx is done or somebody has seen enough.
+func (a *app) watchStatus(ctx context.Context, s *statusFlags) error {
+	conn, err := a.connect()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	// Before the terminal is taken: a wrong address or token is told in a sentence.
+	now, err := conn.Status(ctx)
+	if err != nil {
+		return err
+	}
+	board := page.NewBoard(conn.Server(), load.Drops)
+	board.Take(&now, time.Now())
+	return errors.Join(a.showBoard(ctx, conn, board, s), ctx.Err())
+}
+
+// showBoard shows a board in the way that was asked for, or that is possible.
+func (a *app) showBoard(ctx context.Context, conn *client.Conn, board *page.Board, s *statusFlags) error {
+	in, _ := a.in.(*os.File)
+	out, isFile := a.out.(*os.File)
+	environ := os.Environ()
+	switch {
+	case s.json:
+		line := json.NewEncoder(a.out)
+		line.SetEscapeHTML(false)
+		return board.Poll(ctx, conn.Status, s.over, func() error { return line.Encode(board.Report(time.Now())) })
+	case s.plain || !isFile || !tty.Interactive(environ, in, out):
+		return board.Poll(ctx, conn.Status, s.over, func() error {
+			_, err := fmt.Fprintln(a.out, board.Sentence(time.Now()))
+			return err
+		})
+	}
+	p := page.NewStatus(board, page.NewFace(tty.Profile(out, environ), environ))
+	return a.runScreen(ctx, out, environ, p, func(ctx context.Context) error {
+		return board.Poll(ctx, conn.Status, s.over, nil)
+	})
 }
 
 // statusReport is a status with the rates that two of them tell.
@@ -62,7 +144,7 @@ func (a *app) status(ctx context.Context, over time.Duration, asJSON bool) error
 	}
 	r := statusReport{Status: now}
 	if over > 0 {
-		r.Rates = rates(&before, &now, time.Since(asked))
+		r.Rates = page.Rates(&before, &now, time.Since(asked))
 	}
 	if asJSON {
 		return a.printJSON(r)
@@ -80,26 +162,6 @@ func pause(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// rates are the counters' growth a second. A server that started anew in between has
-// none.
-func rates(before, now *client.Status, took time.Duration) map[string]float64 {
-	if now.Uptime < before.Uptime {
-		return nil
-	}
-	out := map[string]float64{}
-	add := func(name string, was, is uint64) {
-		if is >= was {
-			out[name] = float64(is-was) / took.Seconds()
-		}
-	}
-	for name, n := range now.Ingest {
-		add("ingest."+name, before.Ingest[name], n)
-	}
-	add("store.stored", before.Store.Stored, now.Store.Stored)
-	add("hub.fixes_out", before.Hub["fixes_out"], now.Hub["fixes_out"])
-	return out
 }
 
 func printStatus(out io.Writer, server string, r *statusReport) error {

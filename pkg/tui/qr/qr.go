@@ -139,11 +139,26 @@ func DetectPalette(environ []string) Palette {
 	return Colors16
 }
 
+// colours of a palette, as parameters of an SGR sequence.
+var colours = [...]struct{ ink, light, dark string }{
+	TrueColor: {"38;2;0;0;0", "48;2;255;255;255", "48;2;0;0;0"},
+	Colors16:  {"30", "107", "40"},
+	Colors8:   {"30", "47", "40"},
+}
+
 // sgr of a palette: dark ink on light paper, light paper, dark paper.
-var sgr = [...]struct{ ink, light, dark string }{
-	TrueColor: {"\x1b[38;2;0;0;0;48;2;255;255;255m", "\x1b[48;2;255;255;255m", "\x1b[48;2;0;0;0m"},
-	Colors16:  {"\x1b[30;107m", "\x1b[107m", "\x1b[40m"},
-	Colors8:   {"\x1b[30;47m", "\x1b[47m", "\x1b[40m"},
+var sgr = func() (table [len(colours)]struct{ ink, light, dark string }) {
+	for p, c := range colours {
+		table[p].ink = "\x1b[" + c.ink + ";" + c.light + "m"
+		table[p].light, table[p].dark = "\x1b["+c.light+"m", "\x1b["+c.dark+"m"
+	}
+	return table
+}()
+
+// Colours are the parameters of the sequences of a palette, for whoever draws a code on
+// a surface of his own: the ink, and the paper of light and of dark modules.
+func (p Palette) Colours() (ink, light, dark string) {
+	return colours[p].ink, colours[p].light, colours[p].dark
 }
 
 const reset = "\x1b[m"
