@@ -23,7 +23,7 @@ func TestDemoMovesAndLeavesNothingBehind(t *testing.T) {
 		stop syscall.Signal // sent when the first device was told of; 0: it ends by itself
 		code int
 	}{
-		{"by itself", []string{"--for", "4s", "--devices", "30"}, 0, 0},
+		{"by itself", []string{"--for", "8s", "--devices", "30"}, 0, 0},
 		{"by a signal", []string{"--devices", "30"}, syscall.SIGTERM, 143},
 		{"on an error", []string{"--trace", "/dev/null"}, 0, 1},
 	} {

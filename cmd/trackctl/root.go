@@ -106,7 +106,7 @@ context's, which is only ever sent to the context's own server.`,
 	root.AddCommand(
 		a.deviceCommand(), a.watchCommand(), a.mapCommand(), a.nearCommand(), a.historyCommand(),
 		a.beaconCommand(), a.replayCommand(), a.simulateCommand(),
-		a.statusCommand(), a.mapsCommand(), a.tokenCommand(), a.contextCommand(), a.versionCommand(), exitCodesHelp(),
+		a.statusCommand(), a.mapsCommand(), a.tokenCommand(), a.contextCommand(), a.doctorCommand(), a.versionCommand(), filterHelp(), exitCodesHelp(),
 	)
 	return root
 }

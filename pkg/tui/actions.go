@@ -35,16 +35,38 @@ func actions() []action {
 		{conf.Action{Name: "zoom-selected", Default: []string{"z"}, Help: "zoom to the selected device"}, func(s *screen) { s.zoomToSelected() }},
 		{conf.Action{Name: "follow", Default: []string{"f"}, Help: "follow the selected device", Hint: "follow", Rank: 3}, func(s *screen) { s.toggleFollow() }},
 		{conf.Action{Name: "trails", Default: []string{"t"}, Help: "trails: selected, all, off", Hint: "trails", Rank: 6}, func(s *screen) { s.trails = (s.trails + 1) % chart.TrailModes }},
-		{conf.Action{Name: "focus", Default: []string{"tab", "shift+tab"}, Help: "map or list", Hint: "list", Rank: 4}, func(s *screen) { s.toggleFocus() }},
+		{conf.Action{Name: "focus", Default: []string{"tab"}}, func(s *screen) { s.nextFocus(1) }},
+		{conf.Action{Name: "focus-back", Default: []string{"shift+tab"}, Help: "map, list, events; back again", Hint: "list", Rank: 4}, func(s *screen) { s.nextFocus(-1) }},
+		{conf.Action{Name: "filter", Default: []string{"/"}, Help: "show only who matches", Hint: "filter", Rank: 3}, func(s *screen) { s.ask(forFilter, s.wanted) }},
+		{conf.Action{Name: "command", Default: []string{":", "ctrl+p"}, Help: "everything else, by its name", Hint: "cmd", Rank: 6}, func(s *screen) { s.ask(forCommand, "") }},
+		{conf.Action{Name: "goto", Default: []string{"g"}, Help: "go to a device, a city or LAT,LON"}, func(s *screen) { s.ask(forPlace, "") }},
+		{conf.Action{Name: "colour", Default: []string{"c"}, Help: "colours tell of state, age, speed, battery", Hint: "colour", Rank: 7}, func(s *screen) { s.nextColour() }},
+		{conf.Action{Name: "events", Default: []string{"e"}, Help: "the list of events, or not"}, func(s *screen) { s.toggleEvents() }},
+		{conf.Action{Name: "events-all", Default: []string{"1"}}, func(s *screen) { s.showTab(allEvents) }},
+		{conf.Action{Name: "events-alerts", Default: []string{"2"}}, func(s *screen) { s.showTab(alertEvents) }},
+		{conf.Action{Name: "events-devices", Default: []string{"3"}}, func(s *screen) { s.showTab(deviceEvents) }},
+		{conf.Action{Name: "events-link", Default: []string{"4"}, Help: "events: all, alerts, of devices, of the link"}, func(s *screen) { s.showTab(linkEvents) }},
+		{conf.Action{Name: "ack", Default: []string{"a"}}, func(s *screen) { s.ack() }},
+		{conf.Action{Name: "ack-all", Default: []string{"A"}, Help: "an event was seen, or all of them"}, func(s *screen) { s.ackAll() }},
+		{conf.Action{Name: "mute", Default: []string{"M"}, Help: "no more events of a device"}, func(s *screen) { s.muteSelected() }},
+		{conf.Action{Name: "copy", Default: []string{"y"}, Help: "copy the place"}, func(s *screen) { s.copyPlace() }},
+		{conf.Action{Name: "open", Default: []string{"o"}, Help: "the address of a page about the place"}, func(s *screen) { s.openPlace() }},
+		{conf.Action{Name: "export", Default: []string{"x"}, Help: "save the picture, or who is where"}, func(s *screen) { s.askFile() }},
+		{conf.Action{Name: "mask", Default: []string{"p"}, Help: "hide names and exact places"}, func(s *screen) { s.toggleMask() }},
 		{conf.Action{Name: "next", Default: []string{"n"}}, func(s *screen) { s.moveSelection(1) }},
 		{conf.Action{Name: "prev", Default: []string{"N"}, Help: "next device, device before"}, func(s *screen) { s.moveSelection(-1) }},
-		{conf.Action{Name: "top", Default: []string{"g", "home"}}, func(s *screen) { s.selectRow(0) }},
+		{conf.Action{Name: "top", Default: []string{"home"}}, func(s *screen) { s.selectRow(0) }},
 		{conf.Action{Name: "bottom", Default: []string{"G", "end"}, Help: "first device, last device"}, func(s *screen) { s.selectRow(len(s.rows()) - 1) }},
 		{conf.Action{Name: "sort", Default: []string{"s"}}, func(s *screen) { s.sortBy((s.list.by+1)%fleet.Columns, false) }},
 		{conf.Action{Name: "reverse", Default: []string{"S"}, Help: "sort the list by the next column, reverse"}, func(s *screen) { s.sortBy(s.list.by, !s.list.reverse) }},
 		{conf.Action{Name: "enter", Default: []string{"enter"}, Help: "go to the selected device"}, func(s *screen) { s.goToSelected() }},
 		{conf.Action{Name: "back", Default: []string{"esc"}, Help: "back: help, list, follow, selection"}, func(s *screen) { s.back() }},
-		{conf.Action{Name: "pause", Default: []string{"space"}, Help: "pause the picture, not the feed", Hint: "pause", Rank: 7}, func(s *screen) { s.togglePause() }},
+		{conf.Action{Name: "pause", Default: []string{"space"}, Help: "pause the picture, not the feed; the past: run, hold", Hint: "pause", Rank: 7}, func(s *screen) { s.hold() }},
+		{conf.Action{Name: "back-step", Default: []string{"["}}, func(s *screen) { s.stepTime(-1) }},
+		{conf.Action{Name: "step", Default: []string{"]"}, Help: "a step back in time, a step on", Hint: "time", Rank: 7}, func(s *screen) { s.stepTime(1) }},
+		{conf.Action{Name: "back-leap", Default: []string{"{"}}, func(s *screen) { s.stepTime(-leap) }},
+		{conf.Action{Name: "leap", Default: []string{"}"}, Help: "ten steps back, ten steps on"}, func(s *screen) { s.stepTime(leap) }},
+		{conf.Action{Name: "live", Default: []string{"."}, Help: "back to the present"}, func(s *screen) { s.goLive() }},
 		{conf.Action{Name: "base", Default: []string{"b"}, Help: "borders on or off"}, func(s *screen) { s.layers ^= chart.Borders }},
 		{conf.Action{Name: "mouse", Default: []string{"m"}, Help: "leave the mouse to the terminal, to select text"}, func(s *screen) { s.noMouse = !s.noMouse }},
 		{conf.Action{Name: "redraw", Default: []string{"ctrl+l"}, Help: "draw everything again"}, func(s *screen) { s.redraw = true }},
@@ -84,7 +106,8 @@ func (s *screen) key(name string) {
 	what, bound := s.keys.Action(name)
 	switch {
 	case s.help && what != "quit":
-		s.help, s.dirty = false, true
+		s.inHelp(what)
+		s.dirty = true
 	case bound:
 		s.do(what)
 	}

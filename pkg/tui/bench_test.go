@@ -11,6 +11,7 @@ import (
 
 	"tracker/pkg/tui/canvas"
 	"tracker/pkg/tui/fleet"
+	"tracker/pkg/tui/look"
 	"tracker/pkg/tui/tuitest"
 )
 
@@ -24,7 +25,7 @@ func busyScreen(tb testing.TB, n, w, h int, themeName string) (s *screen, step f
 	store := o.store()
 	store.Snapshot(f.Step(time.Second, 1), true, false)
 	store.SetLink(fleet.Live, "")
-	s, err := newScreen(&o, store, theme(themeName), canvas.Braille)
+	s, err := newScreen(&o, store, face{theme: theme(themeName), profile: look.TrueColour, glyphs: canvas.Braille})
 	if err != nil {
 		tb.Fatal(err)
 	}

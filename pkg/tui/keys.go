@@ -1,6 +1,8 @@
 package tui
 
 import (
+	"slices"
+
 	"tracker/pkg/tui/fleet"
 	"tracker/pkg/tui/tty"
 	"tracker/pkg/tui/world"
@@ -19,6 +21,13 @@ func (s *screen) pan(dx, dy float64) {
 func (s *screen) take() { s.fitting, s.follow = false, false }
 
 func (s *screen) vertical(rows int, part float64) {
+	if s.focus == onEvents && !s.lay.eventBox.empty() {
+		if part == panLeap {
+			rows *= max(s.lay.eventBox.inner().h-1, 1)
+		}
+		s.events.move(rows, s.lay.eventBox.inner().h)
+		return
+	}
 	if !s.listFocused() {
 		s.pan(0, float64(rows)*part)
 		return
@@ -97,14 +106,6 @@ func (s *screen) toggleFollow() {
 	}
 }
 
-func (s *screen) toggleFocus() {
-	if s.focus == onMap {
-		s.focus = onList
-	} else {
-		s.focus = onMap
-	}
-}
-
 func (s *screen) togglePause() {
 	s.paused = !s.paused
 	s.pausedAt = s.store.Status().Fixes
@@ -114,10 +115,22 @@ func (s *screen) sortBy(by fleet.Column, reverse bool) {
 	s.list.by, s.list.reverse, s.list.top = by, reverse, 0
 }
 
-// rows are the devices in the order of the list.
+// rows are the devices that the list shows, in its order: all, those that are meant, or
+// the members of a cluster.
 func (s *screen) rows() []int32 {
+	if s.members != nil {
+		return s.members
+	}
 	s.order.Ask(s.list.by, s.list.reverse, &s.frame)
 	return s.order.Rows()
+}
+
+// rowOf is where a point stands in the list, -1 if it does not.
+func (s *screen) rowOf(point int32) int {
+	if s.members != nil {
+		return slices.Index(s.members, point)
+	}
+	return s.order.Row(point)
 }
 
 func (s *screen) selectRow(row int) {
@@ -132,7 +145,7 @@ func (s *screen) selectRow(row int) {
 
 func (s *screen) moveSelection(by int) {
 	n := len(s.rows())
-	row := s.order.Row(s.selIndex)
+	row := s.rowOf(s.selIndex)
 	if row < 0 && by < 0 {
 		row = n
 	}
@@ -149,12 +162,16 @@ func (s *screen) choose(point int32) {
 // back undoes one thing at a time.
 func (s *screen) back() {
 	switch {
-	case s.focus == onList && s.lay.kind == compact:
+	case s.members != nil:
+		s.members, s.list.top = nil, 0
+	case s.focus != onMap && s.lay.kind == compact:
 		s.focus = onMap
 	case s.follow:
 		s.follow = false
-	default:
+	case s.sel != 0:
 		s.sel, s.selIndex = 0, fleet.Nobody
+	case s.flt != nil:
+		_ = s.setFilter("") // nothing can be wrong with it
 	}
 }
 
@@ -184,12 +201,18 @@ func (s *screen) mouse(e tty.Event) {
 func (s *screen) press(x, y int) {
 	s.dragging, s.dragged = s.lay.m.has(x, y), false
 	s.dragX, s.dragY = x, y
+	if in := s.lay.eventBox.inner(); in.has(x, y) {
+		s.focus = onEvents
+		s.events.at = min(s.events.top+y-in.y, max(len(s.events.list)-1, 0))
+		return
+	}
 	if !s.lay.list.has(x, y) {
 		return
 	}
 	s.focus = onList
-	if row := s.list.top + y - s.lay.list.y - 1; y > s.lay.list.y && row < len(s.order.Rows()) {
-		again := s.order.Rows()[row] == s.selIndex
+	rows := s.rows()
+	if row := s.list.top + y - s.lay.list.y - 1; y > s.lay.list.y && row < len(rows) {
+		again := rows[row] == s.selIndex
 		s.selectRow(row)
 		if again {
 			s.goToSelected()
@@ -216,7 +239,10 @@ func (s *screen) release(x, y int) {
 
 // selectNear selects the device nearest to a cell of the map, within two cells.
 func (s *screen) selectNear(x, y int) {
-	if hit := s.chart.At(x-s.lay.m.x, y-s.lay.m.y); hit.Device != fleet.Nobody {
+	switch hit := s.chart.At(x-s.lay.m.x, y-s.lay.m.y); {
+	case hit.Count > 0:
+		s.showMembers(hit)
+	case hit.Device != fleet.Nobody:
 		s.choose(hit.Device)
 	}
 }
@@ -232,6 +258,8 @@ func (s *screen) wheel(x, y, up int) {
 		s.view.ZoomAt(float64(up)*zoomStep, dx, dy)
 	case s.lay.list.has(x, y):
 		s.list.top -= 3 * up
-		s.list.clamp(max(s.lay.list.h-1, 1), len(s.order.Rows()))
+		s.list.clamp(max(s.lay.list.h-1, 1), len(s.rows()))
+	case s.lay.eventBox.has(x, y):
+		s.events.top = max(min(s.events.top-3*up, len(s.events.list)-s.lay.eventBox.inner().h), 0)
 	}
 }

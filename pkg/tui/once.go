@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tracker/pkg/tui/fleet"
+	"tracker/pkg/tui/snap"
 	"tracker/pkg/tui/tty"
 )
 
@@ -17,12 +18,12 @@ const onceWait = 10 * time.Second
 // the feed ends or ten seconds have passed. On a terminal the frame has its size and
 // colours; anywhere else it is plain text of 80x24, or COLUMNS and LINES.
 func Once(ctx context.Context, w io.Writer, o Options) error {
-	theme, glyphs, err := o.look(tty.Profile(w, o.environ()))
+	f, err := o.look(tty.Profile(w, o.environ()))
 	if err != nil {
 		return err
 	}
 	store := o.store()
-	s, err := newScreen(&o, store, theme, glyphs)
+	s, err := newScreen(&o, store, f)
 	if err != nil {
 		return err
 	}
@@ -30,19 +31,31 @@ func Once(ctx context.Context, w io.Writer, o Options) error {
 		return err
 	}
 	s.still = true
-	s.Resize(tty.Size(w, o.environ()))
+	s.Resize(o.size(w))
 	s.refresh()
 	s.fit()
-	frame := s.Draw(s.store.Now()).Encode(nil, theme, glyphs)
+	picture := s.Draw(s.store.Now())
+	if o.Format != "" {
+		return snap.Picture(w, o.Format, picture, f.colours)
+	}
+	frame := picture.Encode(nil, f.theme, f.glyphs)
 	_, err = tty.Colours(w, o.environ()).Write(append(frame, '\n'))
 	return err
+}
+
+// size is that of the picture.
+func (o *Options) size(w io.Writer) (cols, rows int) {
+	if o.Cols > 0 && o.Rows > 0 {
+		return o.Cols, o.Rows
+	}
+	return tty.Size(w, o.environ())
 }
 
 // firstSnapshot feeds the store until it has been loaded once.
 func firstSnapshot(ctx context.Context, o *Options, store *fleet.Store) error {
 	feeding, stop := context.WithTimeout(ctx, onceWait)
 	defer stop()
-	fed := startFeed(feeding, o, store)
+	fed := startFeed(feeding, o, store, &tty.Config{})
 	select {
 	case <-store.Ready():
 		stop()

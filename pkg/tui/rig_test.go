@@ -48,7 +48,7 @@ func newRig(t *testing.T, w, h int, themeName string) *rig {
 	o := Options{Server: "tracker.example.org:4810", Now: clock.Now}
 	store := o.store()
 	store.SetLink(fleet.Live, "")
-	s, err := newScreen(&o, store, theme(themeName), canvas.Braille)
+	s, err := newScreen(&o, store, face{theme: theme(themeName), profile: look.TrueColour, glyphs: canvas.Braille})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,12 +3,11 @@ package tui
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
 
 	"tracker/pkg/tui/fleet"
+	"tracker/pkg/tui/past"
 	"tracker/pkg/tui/tell"
 	"tracker/pkg/tui/tty"
 	"tracker/pkg/tui/world"
@@ -22,21 +21,26 @@ func Run(ctx context.Context, o Options) error {
 	if !tty.Interactive(o.environ(), os.Stdin, os.Stdout) {
 		return Plain(ctx, os.Stdout, o)
 	}
-	theme, glyphs, err := o.look(tty.Profile(os.Stdout, o.environ()))
+	f, err := o.look(tty.Profile(os.Stdout, o.environ()))
 	if err != nil {
 		return err
 	}
 	go world.Fine() // ahead of the first zoom that wants it
 
 	store := o.store()
-	s, err := newScreen(&o, store, theme, glyphs)
+	s, err := newScreen(&o, store, f)
 	if err != nil {
 		return err
 	}
 	s.noMouse = !o.Mouse
+	if o.Past != nil {
+		s.player = past.New(o.Past, store, o.Now)
+	}
+	terminal := tty.Config{Environ: o.environ(), Link: s.link, FPS: s.conf.FPS, StateDir: o.StateDir}
 	showing, leave := context.WithCancel(ctx)
 	defer leave()
-	fed := startFeed(showing, &o, store)
+	fed := startFeed(showing, &o, store, &terminal)
+	travelled := startPlayer(showing, s.player, &terminal, leave)
 	ended := make(chan error, 1)
 	go func() {
 		err := <-fed
@@ -47,9 +51,36 @@ func Run(ctx context.Context, o Options) error {
 		}
 		ended <- err
 	}()
-	err = tty.Run(showing, s, tty.Config{Environ: o.environ(), Link: s.link})
+	err = tty.Run(showing, s, terminal)
 	leave()
-	return errors.Join(<-ended, err)
+	s.order.Wait()
+	return errors.Join(<-ended, <-travelled, err)
+}
+
+// startPlayer runs the player and sends what became of it, once. A player that fails takes
+// the map with it.
+func startPlayer(ctx context.Context, p *past.Player, terminal *tty.Config, leave func()) <-chan error {
+	ended := make(chan error, 1)
+	if p == nil {
+		ended <- nil
+		return ended
+	}
+	go func() {
+		err := terminal.Guard("player", func() error { return p.Run(ctx) })
+		if ctx.Err() == nil && err != nil {
+			leave()
+		} else if !crashed(err) {
+			err = nil // it was told to stop
+		}
+		ended <- err
+	}()
+	return ended
+}
+
+// crashed tells whether an error is a panic, which is told whoever stopped what.
+func crashed(err error) bool {
+	var c *tty.Crash
+	return errors.As(err, &c)
 }
 
 // Plain tells of the fleet in sentences, one a second at most: for screen readers,
@@ -59,7 +90,7 @@ func Plain(ctx context.Context, w io.Writer, o Options) error {
 	store := o.store()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	fed := startFeed(ctx, &o, store)
+	fed := startFeed(ctx, &o, store, &tty.Config{StateDir: o.StateDir})
 	complete := make(chan struct{})
 	ended := make(chan error, 1)
 	go func() {
@@ -71,31 +102,20 @@ func Plain(ctx context.Context, w io.Writer, o Options) error {
 		}
 		ended <- err
 	}()
-	err := tell.Plain(ctx, nil, w, store, tell.Options{Complete: complete})
+	err := tell.Plain(ctx, o.In, w, store, tell.Options{Complete: complete, Filter: o.Filter})
 	cancel()
 	return errors.Join(<-ended, err)
 }
 
 // startFeed runs the feed and sends what became of it, once.
-func startFeed(ctx context.Context, o *Options, store *fleet.Store) <-chan error {
+func startFeed(ctx context.Context, o *Options, store *fleet.Store, terminal *tty.Config) <-chan error {
 	fed := make(chan error, 1)
 	go func() {
-		err := runFeed(ctx, o, store)
-		if ctx.Err() != nil {
+		err := terminal.Guard("feed", func() error { return o.Feed(ctx, store) })
+		if ctx.Err() != nil && !crashed(err) {
 			err = nil // it was told to stop
 		}
 		fed <- err
 	}()
 	return fed
-}
-
-// runFeed turns a panic of the feed into an error: nobody else could give the
-// terminal back.
-func runFeed(ctx context.Context, o *Options, store *fleet.Store) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("feed: panic: %v\n%s", r, debug.Stack())
-		}
-	}()
-	return o.Feed(ctx, store)
 }

@@ -14,6 +14,8 @@ import (
 	"tracker/pkg/tui/conf"
 	"tracker/pkg/tui/fleet"
 	"tracker/pkg/tui/look"
+	"tracker/pkg/tui/overlay"
+	"tracker/pkg/tui/past"
 	"tracker/pkg/tui/tty"
 	"tracker/pkg/tui/words"
 	"tracker/pkg/tui/world"
@@ -22,20 +24,39 @@ import (
 // screen is the whole of the map's face: what is shown, and what a key or the mouse
 // does to it. It is a tty.Page, and so knows no terminal. It belongs to one goroutine.
 type screen struct {
-	store  *fleet.Store
+	store  *fleet.Store // what is shown: the present, or the past
+	live   *fleet.Store // the present
+	player *past.Player // the way from one to the other; nil: there is only the present
 	server string
-	theme  *canvas.Theme
-	glyphs canvas.Glyphs
+	face
+	conf   *conf.Config
+	getenv func(string) string
 	link   *tty.Pace // how fast the terminal is
 	keys   *conf.Keymap
 	does   map[string]func(*screen) // by name of the action
 
 	w, h  int
+	most  layoutKind // what people want where more would fit
 	lay   layout
 	view  world.View
 	focus focus
 	list  list
 	order *fleet.Order
+
+	prompt  prompt
+	events  eventPane
+	flt     *filter.Filter // who is meant; nil is all
+	wanted  string         // its text
+	members []int32        // of a cluster, instead of who is meant; nil is none
+	colour  look.ColourBy
+	mask    *fleet.Mask
+	over    []*overlay.Overlay
+	said    saying
+	copies  string           // for the clipboard, until it was handed over
+	moved   uint64           // of the player, when it was looked at
+	first   []track.DeviceID // whose history is wanted first
+	fast    float64          // how fast the past goes by, 0 is as life does
+	slots   []int            // memory for a sparkline
 
 	sel      track.DeviceID // 0 is none
 	selIndex int32          // where it is in the frame, fleet.Nobody if it is not
@@ -46,6 +67,7 @@ type screen struct {
 	trails   chart.TrailMode
 	layers   chart.Layers
 	help     bool
+	helpTop  int // first line of it that is shown
 	noMouse  bool
 	quit     bool
 	redraw   bool
@@ -94,6 +116,7 @@ type focus uint8
 const (
 	onMap focus = iota
 	onList
+	onEvents
 )
 
 // whereCache spares looking up the nearest city for a device that has not moved.
@@ -122,39 +145,56 @@ const (
 
 // layout is where things are. What is not shown is empty.
 type layout struct {
-	kind          layoutKind
-	mapBox        rect // with its frame
-	m             rect // what is drawn on
-	detailBox     rect
-	listBox       rect
-	list          rect // header and rows
-	hints, detail int  // rows of the one-liners, -1 if not shown
+	kind      layoutKind
+	mapBox    rect // with its frame
+	m         rect // what is drawn on
+	detailBox rect
+	listBox   rect
+	list      rect // header and rows
+	eventBox  rect
+	// Rows of the one-liners, -1 if not shown.
+	hints, detail, event int
 }
 
-const detailRows = 12 // with the frame
+// Rows of boxes, with their frames.
+const (
+	detailRows = 12
+	eventRows  = 9 // from eventsFrom rows on, and fewEvents below
+	fewEvents  = 5
+	eventsFrom = 40
+)
 
-func layOut(w, h int, f focus, still bool) layout {
-	l := layout{hints: -1, detail: -1}
+func layOut(w, h int, most layoutKind, f focus, events, still bool) layout {
+	l := layout{hints: -1, detail: -1, event: -1}
 	if still {
 		defer func() { l.hints = -1 }()
 		h++ // for the hints that are not drawn
 	}
 	switch {
-	case w >= 100 && h >= 30:
+	case w >= 100 && h >= 30 && most == panes:
 		l.hints = h - 1
-		side := min(max(w/4, 36), 44)
-		l.mapBox = rect{0, 1, w - side, h - 2}
+		side, low := min(max(w/4, 36), 44), 0
+		if events {
+			if low = eventRows; h < eventsFrom {
+				low = fewEvents
+			}
+			l.eventBox = rect{0, h - 1 - low, w, low}
+		}
+		l.mapBox = rect{0, 1, w - side, h - 2 - low}
 		l.m = l.mapBox.inner()
 		l.detailBox = rect{w - side, 1, side, detailRows}
-		l.listBox = rect{w - side, 1 + detailRows, side, h - 2 - detailRows}
+		l.listBox = rect{w - side, 1 + detailRows, side, h - 2 - detailRows - low}
 		l.list = l.listBox.inner()
-	case w >= 60 && h >= 16:
+	case w >= 60 && h >= 16 && most <= compact:
 		l.kind = compact
-		l.hints, l.detail = h-1, h-2
-		body := rect{0, 1, w, h - 3}
-		if f == onList {
+		l.hints, l.event, l.detail = h-1, h-2, h-3
+		body := rect{0, 1, w, h - 4}
+		switch f {
+		case onList:
 			l.list = body
-		} else {
+		case onEvents:
+			l.eventBox = body
+		default:
 			l.m = body
 		}
 	default:
@@ -164,12 +204,15 @@ func layOut(w, h int, f focus, still bool) layout {
 	return l
 }
 
-func newScreen(o *Options, store *fleet.Store, theme *canvas.Theme, g canvas.Glyphs) (*screen, error) {
+func newScreen(o *Options, store *fleet.Store, f face) (*screen, error) {
 	s := &screen{
-		store: store, order: fleet.NewOrder(store), server: canvas.Clean(o.Server), theme: theme, glyphs: g, link: &tty.Pace{},
+		store: store, live: store, order: fleet.NewOrder(store), server: canvas.Clean(o.Server), face: f, link: &tty.Pace{},
 		selIndex: fleet.Nobody, fitting: true, layers: chart.Everything, dirty: true,
 		view: world.View{Centre: world.Project(geo.Deg(20, 10))},
+		conf: o.settings(), getenv: o.getenv, flt: o.Filter, wanted: o.Filter.String(), over: o.Overlays,
 	}
+	s.events.shown = true
+	s.prefer()
 	return s, s.bind(o)
 }
 
@@ -187,7 +230,16 @@ func (s *screen) Resize(w, h int) {
 func (s *screen) Handle(e tty.Event) {
 	switch e.Kind {
 	case tty.Press:
+		if s.prompt.isOpen() {
+			s.type_(e)
+			return
+		}
 		s.key(e.Key)
+	case tty.Paste:
+		if s.prompt.isOpen() {
+			s.prompt.insert(e.Text)
+			s.typed()
+		}
 	case tty.Click:
 		if e.Button == tty.Left {
 			s.mouse(e)
@@ -210,13 +262,13 @@ func (s *screen) Look() (*canvas.Theme, canvas.Glyphs) { return s.theme, s.glyph
 
 // Wants is what the map asks of its terminal.
 func (s *screen) Wants() tty.Wants {
-	w := tty.Wants{Quit: s.quit, Suspend: s.suspend, Redraw: s.redraw, Mouse: !s.noMouse}
-	s.suspend, s.redraw = false, false
+	w := tty.Wants{Quit: s.quit, Suspend: s.suspend, Redraw: s.redraw, Mouse: !s.noMouse, Copy: s.copies}
+	s.suspend, s.redraw, s.copies = false, false, ""
 	return w
 }
 
 func (s *screen) arrange() {
-	s.lay = layOut(s.w, s.h, s.focus, s.still)
+	s.lay = layOut(s.w, s.h, s.most, s.focus, s.events.shown, s.still)
 	if !s.lay.m.empty() && (s.view.W != 2*s.lay.m.w || s.view.H != 4*s.lay.m.h) {
 		s.view.Resize(2*s.lay.m.w, 4*s.lay.m.h)
 	}
@@ -226,7 +278,8 @@ func (s *screen) listFocused() bool { return s.lay.kind == listOnly || s.focus =
 
 // Due tells whether a frame would look different from the last one.
 func (s *screen) Due(time.Time) bool {
-	return s.dirty || s.store.Now().Unix() != s.second || !s.paused && s.store.Status().Version != s.frame.Status.Version
+	return s.dirty || s.order.Ready() || s.store.Now().Unix() != s.second || s.player != nil && s.player.State().Version != s.moved ||
+		!s.paused && (s.store.Status().Version != s.frame.Status.Version || s.store.Events().Version() != s.events.version)
 }
 
 // Draw makes a frame out of what the store holds now. It goes by the store's clock.
@@ -240,8 +293,13 @@ func (s *screen) Draw(time.Time) *canvas.Canvas {
 		s.drawList()
 	}
 	s.drawDetails()
+	s.drawEvents()
+	s.drawLatest()
 	s.drawStatus()
 	s.drawHints()
+	if s.prompt.isOpen() {
+		s.prompt.draw(&s.c, s.h-1, s.w)
+	}
 	if s.help {
 		s.drawHelp()
 	}
@@ -250,11 +308,15 @@ func (s *screen) Draw(time.Time) *canvas.Canvas {
 
 // refresh takes over what is new in the store, unless the picture is paused.
 func (s *screen) refresh() {
+	s.travel()
 	now := s.store.Now()
 	s.measure(now)
 	if !s.paused || s.at.IsZero() {
 		s.at = now
-		s.frame.Refresh(s.store, nil)
+		s.frame.Refresh(s.store, s.flt)
+		s.events.renew(s.store.Events())
+	} else {
+		s.store.Tick()
 	}
 	s.selIndex = fleet.Nobody
 	if s.sel != 0 {
@@ -267,9 +329,11 @@ func (s *screen) refresh() {
 	case s.follow && ok:
 		s.view.Centre = pos
 		s.view.Clamp()
-	case s.fitting && now.Sub(s.fittedAt) >= time.Second && s.strayed():
+	case s.fitting && (s.fitted == 0 || now.Sub(s.fittedAt).Abs() >= time.Second):
 		s.fittedAt = now
-		s.fit()
+		if s.strayed() {
+			s.fit()
+		}
 	}
 }
 
@@ -309,8 +373,11 @@ func (s *screen) drawMap() {
 		return
 	}
 	s.scene = chart.Scene{
-		View: s.view, Frame: &s.frame, Store: s.store, Theme: s.theme, Layers: s.layers,
-		Trails: s.trails, Selected: s.selIndex, Followed: fleet.Nobody,
+		View: s.view, Frame: &s.frame, Store: s.store, Theme: s.theme, Layers: s.layers, Colour: s.colour,
+		Trails: s.trails, Selected: s.selIndex, Followed: fleet.Nobody, Overlays: s.over, Mask: s.mask, Filtering: s.flt != nil,
+	}
+	if !s.present() || s.link.Note() != "" {
+		s.scene.Layers &^= chart.Reckon
 	}
 	if s.follow {
 		s.scene.Followed = s.selIndex
@@ -319,6 +386,9 @@ func (s *screen) drawMap() {
 	s.drawCorners()
 	if s.lay.kind == panes {
 		s.frameBox(s.lay.mapBox, fmt.Sprintf("Map  z%.1f  1 cell ≈ %s", s.view.Zoom, words.Length(2*s.view.MetersPerDot())), s.focus == onMap)
+		if s.colour != look.ByState {
+			chart.WriteLegend(&s.c, s.chart.Legend(), s.lay.mapBox.x+34, s.lay.mapBox.y, s.lay.mapBox.w-36)
+		}
 	}
 }
 
@@ -377,7 +447,7 @@ func (s *screen) drawList() {
 	rows := max(r.h-1, 0)
 	s.list.clamp(rows, len(order))
 	if s.lay.kind == panes {
-		s.frameBox(s.lay.listBox, fmt.Sprintf("Devices %s by %s", words.Thousands(len(order)), s.list.by), s.focus == onList)
+		s.frameBox(s.lay.listBox, s.listTitle(len(order)), s.focus == onList)
 	}
 	s.listHeader(r)
 	for i := range rows {
@@ -392,8 +462,22 @@ func (s *screen) drawList() {
 	}
 }
 
+// listTitle says who is listed.
+func (s *screen) listTitle(n int) string {
+	switch {
+	case s.members != nil:
+		return fmt.Sprintf("%s in this cluster", words.Thousands(n))
+	case s.flt != nil:
+		return fmt.Sprintf("Devices %s of %s by %s", words.Thousands(n), words.Thousands(s.frame.Status.Devices), s.list.by)
+	}
+	return fmt.Sprintf("Devices %s by %s", words.Thousands(n), s.list.by)
+}
+
 // empty says why there is nothing to see.
 func (s *screen) empty() string {
+	if s.flt != nil && s.frame.Status.Devices > 0 {
+		return "no device matches " + s.wanted
+	}
 	if s.frame.Status.Loaded {
 		return "no devices yet"
 	}
@@ -443,7 +527,7 @@ func (s *screen) listRow(r rect, i int32) {
 	for c := len(columns) - 1; c >= 0 && x-r.x > 20; c-- {
 		x = s.cell(x, r.y, columns[c].w, columns[c].text(s, &fix, p), fg)
 	}
-	s.c.Text(r.x+4, r.y, canvas.Truncate(name, x-r.x-5), fg, look.OnTop)
+	s.c.Text(r.x+4, r.y, canvas.Truncate(s.mask.Name(fix.Device, name), x-r.x-5), fg, look.OnTop)
 	if i != s.selIndex {
 		fg = look.OfState[st]
 	}
@@ -464,7 +548,7 @@ func (s *screen) selected() (fix client.Fix, name string, p *fleet.Point, ok boo
 		return client.Fix{}, "", nil, false
 	}
 	fix, name, ok = s.store.Info(s.selIndex)
-	return fix, name, &s.frame.Points[s.selIndex], ok
+	return s.mask.Fix(fix), s.mask.Name(fix.Device, name), &s.frame.Points[s.selIndex], ok
 }
 
 func (s *screen) drawDetailBox(r rect) {
@@ -516,9 +600,33 @@ func (s *screen) fields(f *client.Fix, p *fleet.Point) []field {
 	if f.Event != "" {
 		fs = append(fs, field{"event", canvas.Clean(f.Event), look.Alert})
 	}
-	return append(fs,
+	fs = append(fs,
 		field{"fix", f.Time.UTC().Format("2006-01-02 15:04:05Z"), look.Text},
-		field{"id", f.Device.String(), look.Dim})
+		field{"id", s.mask.ID(f.Device), look.Dim})
+	return append(fs, s.sparklines()...)
+}
+
+// sparklines are how fast the selected device was in the last half hour, and how full its
+// battery in the last day, as far as the map has seen it.
+func (s *screen) sparklines() (fs []field) {
+	for _, m := range []struct {
+		name string
+		of   fleet.Measure
+	}{{"speed", fleet.OfSpeed}, {"battery", fleet.OfBattery}} {
+		s.slots = s.store.Spark(s.slots[:0], s.selIndex, m.of)
+		seen := 0
+		for _, v := range s.slots {
+			if v != fleet.Nothing {
+				seen++
+			}
+		}
+		if seen < 2 {
+			continue
+		}
+		span := words.Age(time.Duration(len(s.slots)) * m.of.Slot())
+		fs = append(fs, field{m.name, spark(s.slots, 20) + " " + span, look.Text})
+	}
+	return fs
 }
 
 func accuracy(f *client.Fix) string {
@@ -556,7 +664,10 @@ func (s *screen) drawDetailLine(y int) {
 	}
 	x := s.c.Text(1, y, canvas.Truncate(name, s.w/3), look.Title, look.OnTop)
 	for _, f := range s.fields(&fix, p) {
-		if f.name == "id" || f.name == "fix" || f.value == "" {
+		if f.name == "id" {
+			break // what follows is for the box
+		}
+		if f.name == "fix" || f.value == "" {
 			continue
 		}
 		if x+2+canvas.Width(f.value) > s.w {
@@ -611,6 +722,10 @@ func (s *screen) linkParts() []part {
 	st := s.store.Status()
 	link := st.Link
 	switch {
+	case !s.present():
+		return s.pastParts()
+	case link.State == fleet.Denied:
+		return []part{{"○ DENIED", look.Alert, 0}, {s.mask.Text(link.Note), look.Warn, 6}}
 	case s.paused:
 		return []part{{fmt.Sprintf("‖ PAUSED %s new", words.Thousands(int(st.Fixes-s.pausedAt))), look.Warn, 0}}
 	case link.State == fleet.Connecting:
@@ -655,7 +770,7 @@ func fitParts(parts []part, w int) []part {
 }
 
 func (s *screen) drawHints() {
-	if s.lay.hints < 0 {
+	if s.lay.hints < 0 || s.drawSaying(s.lay.hints) {
 		return
 	}
 	var parts []part
@@ -670,29 +785,5 @@ func (s *screen) drawHints() {
 		key, word, _ := strings.Cut(p.text[1:], " ")
 		x = s.c.Text(x+1, s.lay.hints, key, look.Keycap, look.OnTop)
 		x = s.c.Text(x+1, s.lay.hints, word, p.style, look.OnTop) + 1
-	}
-}
-
-// drawHelp lays the table of keys over everything.
-func (s *screen) drawHelp() {
-	lines := s.keys.Rows()
-	w := 0
-	for _, row := range lines {
-		w = max(w, canvas.Width(row.Help))
-	}
-	r := rect{w: min(w+16, s.w), h: min(len(lines)+4, s.h)}
-	r.x, r.y = (s.w-r.w)/2, (s.h-r.h)/2
-	s.c.Fill(r.x, r.y, r.w, r.h, look.Text, look.Text, look.OnTop)
-	s.frameBox(r, "Keys", true)
-	in := r.inner()
-	for i, row := range lines {
-		if i >= in.h {
-			return
-		}
-		s.c.Text(in.x+1, in.y+i, row.Label, look.Keycap, look.OnTop)
-		s.c.Text(in.x+12, in.y+i, canvas.Truncate(row.Help, in.w-13), look.Text, look.OnTop)
-	}
-	if in.h > len(lines)+1 {
-		s.c.Text(in.x+1, in.y+len(lines)+1, canvas.Truncate("Mouse: drag pans, wheel zooms, click selects.", in.w-2), look.Dim, look.OnTop)
 	}
 }

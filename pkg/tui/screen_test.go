@@ -81,7 +81,7 @@ func TestLayoutsBySize(t *testing.T) {
 	}{
 		{120, 40, panes}, {100, 30, panes}, {99, 30, compact}, {100, 29, compact}, {60, 16, compact}, {59, 16, listOnly}, {60, 15, listOnly},
 	} {
-		if got := layOut(tt.w, tt.h, onMap, false).kind; got != tt.want {
+		if got := layOut(tt.w, tt.h, panes, onMap, true, false).kind; got != tt.want {
 			t.Errorf("%dx%d: %d, want %d", tt.w, tt.h, got, tt.want)
 		}
 	}
@@ -206,7 +206,7 @@ func TestListSortsAndSelects(t *testing.T) {
 	}
 	r.sortBy(fleet.ByName, false)
 	for _, step := range []struct{ key, want string }{
-		{"j", "anna"}, {"j", "bert"}, {"G", "dora"}, {"j", "dora"}, {"k", "carl"}, {"g", "anna"}, {"k", "anna"}, {"n", "bert"}, {"N", "anna"}, {"J", "dora"},
+		{"j", "anna"}, {"j", "bert"}, {"G", "dora"}, {"j", "dora"}, {"k", "carl"}, {"home", "anna"}, {"k", "anna"}, {"n", "bert"}, {"N", "anna"}, {"J", "dora"},
 	} {
 		r.press(step.key)
 		if got := r.store.Name(r.store.Find(r.sel)); got != step.want {
@@ -290,8 +290,11 @@ func TestMouse(t *testing.T) {
 
 // cellOf is where a device shows, in cells of the screen.
 func cellOf(r *rig, id track.DeviceID) (x, y int) {
-	fx, fy := r.view.Dot(r.frame.Points[r.store.Find(id)].Pos)
-	return r.lay.m.x + int(fx)/2, r.lay.m.y + int(fy)/4
+	v := r.view
+	v.Snap() // as the chart does
+	m := v.Mapper()
+	dx, dy := m.Cell(r.frame.Points[r.store.Find(id)].Pos)
+	return r.lay.m.x + int(dx)/2, r.lay.m.y + int(dy)/4
 }
 
 func TestHelpCoversEverythingAndAnyKeyClosesIt(t *testing.T) {
@@ -322,12 +325,12 @@ func TestEveryActionHasAKeyOfItsOwn(t *testing.T) {
 }
 
 func TestKeysCanBeBoundAnew(t *testing.T) {
-	keys, err := (&conf.Config{Keys: map[string][]string{"help": {"f1"}, "quit": {"x"}}}).Keymap(Actions())
+	keys, err := (&conf.Config{Keys: map[string][]string{"help": {"f1"}, "quit": {"X"}}}).Keymap(Actions())
 	if err != nil {
 		t.Fatal(err)
 	}
 	o := Options{Keys: keys}
-	s, err := newScreen(&o, o.store(), plainTheme, canvas.Braille)
+	s, err := newScreen(&o, o.store(), face{theme: plainTheme, profile: look.TrueColour, glyphs: canvas.Braille})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -338,10 +341,10 @@ func TestKeysCanBeBoundAnew(t *testing.T) {
 	}
 	s.key("f1")
 	s.Resize(80, 40)
-	if frame := string(s.Draw(epoch).Encode(nil, plainTheme, canvas.Braille)); !strings.Contains(frame, "f1         this help") || !strings.Contains(frame, "x quit") {
+	if frame := string(s.Draw(epoch).Encode(nil, plainTheme, canvas.Braille)); !strings.Contains(frame, "this help") || !strings.Contains(frame, "X quit") {
 		t.Errorf("help and hints do not name the keys:\n%s", frame)
 	}
-	s.key("x")
+	s.key("X")
 	if !s.Wants().Quit {
 		t.Error("x does not quit")
 	}

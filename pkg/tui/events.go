@@ -1,0 +1,176 @@
+package tui
+
+import (
+	"fmt"
+
+	"tracker/pkg/tui/canvas"
+	"tracker/pkg/tui/fleet"
+	"tracker/pkg/tui/look"
+	"tracker/pkg/tui/words"
+)
+
+// eventTab is which events are listed.
+type eventTab uint8
+
+const (
+	allEvents eventTab = iota
+	alertEvents
+	deviceEvents
+	linkEvents
+	eventTabs
+)
+
+func (t eventTab) String() string {
+	return [...]string{"all", "alerts", "devices", "link"}[t]
+}
+
+// has tells whether an event is listed under a tab.
+func (t eventTab) has(k fleet.Kind) bool {
+	switch t {
+	case alertEvents:
+		return k.Alerts() || k == fleet.LowBattery || k == fleet.Jump || k == fleet.Silent
+	case deviceEvents:
+		return !k.OfLink()
+	case linkEvents:
+		return k.OfLink()
+	}
+	return true
+}
+
+// eventPane is the list of events, newest first.
+type eventPane struct {
+	shown   bool
+	tab     eventTab
+	at      int           // row that is selected, from the newest
+	top     int           // first row shown
+	list    []fleet.Event // of the tab, newest first
+	read    []fleet.Event // memory for reading the log
+	version uint64        // of the log, when it was read
+}
+
+// renew reads the log.
+func (p *eventPane) renew(log *fleet.Log) {
+	if v := log.Version(); v == p.version && p.list != nil {
+		return
+	} else {
+		p.version = v
+	}
+	p.read = log.Since(p.read[:0], 0)
+	p.list = p.list[:0]
+	for i := len(p.read) - 1; i >= 0; i-- {
+		if e := &p.read[i]; !e.Muted && p.tab.has(e.Kind) {
+			p.list = append(p.list, *e)
+		}
+	}
+	p.at = max(min(p.at, len(p.list)-1), 0)
+}
+
+func (p *eventPane) move(by, rows int) {
+	p.at = max(min(p.at+by, len(p.list)-1), 0)
+	p.top = min(max(p.top, p.at-rows+1), p.at)
+}
+
+// selected is the event that a key is about.
+func (p *eventPane) selected() (fleet.Event, bool) {
+	if p.at >= len(p.list) {
+		return fleet.Event{}, false
+	}
+	return p.list[p.at], true
+}
+
+// styleOf is how an event looks.
+func styleOf(k fleet.Kind) canvas.Style {
+	switch k {
+	case fleet.SOS, fleet.Tamper, fleet.Refused:
+		return look.Alert
+	case fleet.LowBattery, fleet.Jump, fleet.Silent, fleet.Disconnected, fleet.Resynced:
+		return look.Warn
+	case fleet.Back, fleet.Resumed:
+		return look.Good
+	}
+	return look.Text
+}
+
+func (s *screen) drawEvents() {
+	r := s.lay.eventBox
+	if r.empty() {
+		return
+	}
+	p := &s.events
+	title := "Events "
+	for t := range eventTabs {
+		mark := " "
+		if t == p.tab {
+			mark = "▸"
+		}
+		title += fmt.Sprintf("%s%d:%s", mark, t+1, t)
+	}
+	s.frameBox(r, title, s.focus == onEvents)
+	in := r.inner()
+	if len(p.list) == 0 {
+		s.c.Text(in.x+1, in.y, canvas.Truncate("nothing has happened", in.w-1), look.Dim, look.OnTop)
+		return
+	}
+	p.top = max(min(p.top, len(p.list)-in.h), 0)
+	for i := range in.h {
+		if p.top+i >= len(p.list) {
+			return
+		}
+		s.drawEvent(rect{in.x, in.y + i, in.w, 1}, &p.list[p.top+i], s.focus == onEvents && p.top+i == p.at)
+	}
+}
+
+func (s *screen) drawEvent(r rect, e *fleet.Event, picked bool) {
+	fg := styleOf(e.Kind)
+	if e.Acked {
+		fg = look.Dim
+	}
+	text := look.Text
+	if picked {
+		fg, text = look.Row, look.Row
+		s.c.Fill(r.x, r.y, r.w, 1, look.Row, look.Text, look.OnTop)
+	}
+	x := s.c.Text(r.x+1, r.y, e.At.UTC().Format("15:04:05"), text, look.OnTop)
+	x = s.c.Text(x+1, r.y, e.Kind.String(), fg, look.OnTop)
+	line := e.Text
+	if e.Name != "" {
+		line = s.mask.Name(e.Device, e.Name) + "  " + line
+	}
+	if e.Times > 1 {
+		line += fmt.Sprintf("  (%s times)", words.Thousands(e.Times))
+	}
+	at := max(x+1, r.x+24)
+	note := ""
+	switch {
+	case e.Acked:
+		note = "seen "
+	case styleOf(e.Kind) == look.Alert:
+		note = s.keyFor("ack") + " seen · " + s.keyFor("mute") + " mute "
+	}
+	s.c.Text(at, r.y, canvas.Truncate(line, r.x+r.w-at-canvas.Width(note)-1), text, look.OnTop)
+	if note != "" && at+8 < r.x+r.w-canvas.Width(note) {
+		s.c.Text(r.x+r.w-canvas.Width(note), r.y, note, look.Dim, look.OnTop)
+	}
+}
+
+// drawLatest tells the newest event in a line, where there is no room for a list.
+func (s *screen) drawLatest() {
+	if s.lay.event < 0 || len(s.events.read) == 0 {
+		return
+	}
+	e := s.events.read[len(s.events.read)-1]
+	note := fmt.Sprintf("%s events %s", s.keyFor("focus"), words.Thousands(len(s.events.read)))
+	if n := s.store.Events().Alerting(); n > 0 {
+		note = fmt.Sprintf("%s to be seen · ", words.Thousands(n)) + note
+	}
+	x := s.c.Text(1, s.lay.event, e.At.UTC().Format("15:04:05"), look.Dim, look.OnTop)
+	x = s.c.Text(x+1, s.lay.event, e.Kind.String(), styleOf(e.Kind), look.OnTop)
+	line := e.Text
+	if e.Name != "" {
+		line = s.mask.Name(e.Device, e.Name) + " " + line
+	}
+	s.c.Text(x+1, s.lay.event, canvas.Truncate(line, s.w-x-canvas.Width(note)-4), look.Text, look.OnTop)
+	if at := s.w - 1 - canvas.Width(note); at > x+10 {
+		s.c.Text(at, s.lay.event, note, look.Dim, look.OnTop)
+	}
+}
