@@ -42,15 +42,23 @@ func (r *Report) with(v Verdict) []*Metric {
 	return slices.DeleteFunc(slices.Clone(r.Metrics), func(m *Metric) bool { return m.Verdict != v })
 }
 
+// manifold is from where on a change is told by its ends: per cent of hardly anything tell
+// nobody how much it is.
+const manifold = 10
+
 // names are those of some metrics, with what changed.
 func names(list []*Metric) string {
 	var all []string
 	for _, m := range list {
 		s := m.FullName()
-		if m.Verdict == Regressed && m.Change != nil {
-			s += fmt.Sprintf(" %+.1f %%", 100**m.Change)
-		} else if m.Verdict == Regressed {
+		switch {
+		case m.Verdict != Regressed:
+		case m.Change == nil:
 			s += " from nothing"
+		case *m.Change > manifold && m.Base != nil && m.Head != nil:
+			s += fmt.Sprintf(" from %.3g to %.3g %s", *m.Base, *m.Head, m.Unit)
+		default:
+			s += fmt.Sprintf(" %+.1f %%", 100**m.Change)
 		}
 		all = append(all, s)
 	}
