@@ -175,10 +175,6 @@ func (s *screen) drawSaying(y int) bool {
 	if s.said.text == "" || s.at.After(s.said.until) {
 		return false
 	}
-	style := look.Bright
-	if s.said.wrong {
-		style = look.Warn
-	}
-	s.c.Text(1, y, canvas.Truncate(s.said.text, s.w-2), style, look.OnTop)
+	s.c.Text(1, y, canvas.Truncate(s.said.text, s.w-2), look.Bright, look.OnTop)
 	return true
 }

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"math"
 
 	"tracker/pkg/tui/canvas"
 	"tracker/pkg/tui/fleet"
@@ -46,15 +47,16 @@ type eventPane struct {
 	list    []fleet.Event // of the tab, newest first
 	read    []fleet.Event // memory for reading the log
 	version uint64        // of the log, when it was read
+	listed  eventTab      // the tab, then
 }
 
 // renew reads the log.
 func (p *eventPane) renew(log *fleet.Log) {
-	if v := log.Version(); v == p.version && p.list != nil {
+	v := log.Version()
+	if v == p.version && p.tab == p.listed {
 		return
-	} else {
-		p.version = v
 	}
+	p.version, p.listed = v, p.tab
 	p.read = log.Since(p.read[:0], 0)
 	p.list = p.list[:0]
 	for i := len(p.read) - 1; i >= 0; i-- {
@@ -64,6 +66,9 @@ func (p *eventPane) renew(log *fleet.Log) {
 	}
 	p.at = max(min(p.at, len(p.list)-1), 0)
 }
+
+// forget is for another log.
+func (p *eventPane) forget() { p.list, p.read, p.version = nil, nil, math.MaxUint64 }
 
 func (p *eventPane) move(by, rows int) {
 	p.at = max(min(p.at+by, len(p.list)-1), 0)

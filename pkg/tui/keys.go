@@ -39,7 +39,7 @@ func (s *screen) vertical(rows int, part float64) {
 }
 
 func (s *screen) zoom(dz float64) {
-	s.fitting = false
+	s.fitting, s.members = false, nil // a cluster is one of its zoom
 	s.view.ZoomAt(dz, float64(s.view.W)/2, float64(s.view.H)/2)
 }
 

@@ -231,7 +231,7 @@ func (s *screen) Handle(e tty.Event) {
 	switch e.Kind {
 	case tty.Press:
 		if s.prompt.isOpen() {
-			s.type_(e)
+			s.typeKey(e)
 			return
 		}
 		s.key(e.Key)

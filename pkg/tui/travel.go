@@ -27,7 +27,8 @@ func (s *screen) travel() {
 	}
 	s.moved = s.player.State().Version
 	if store := s.player.Store(); store != s.store {
-		s.store, s.members, s.events.list = store, nil, nil
+		s.store, s.members = store, nil
+		s.events.forget()
 		s.counted, s.countAt, s.paused = 0, time.Time{}, false
 	}
 }
@@ -156,7 +157,7 @@ func (s *screen) pastParts() []part {
 	return parts
 }
 
-// gap leaves a slot of a sparkline empty.
+// sparks are the heights of a slot of a sparkline.
 var sparks = []rune("▁▂▃▄▅▆▇█")
 
 // spark draws slots of a measure as a line of blocks, up to the highest of them.

@@ -11,15 +11,12 @@ import (
 // saying is a sentence at the bottom that goes away by itself.
 type saying struct {
 	text  string
-	wrong bool
 	until time.Time
 }
 
 const sayFor = 5 * time.Second
 
-func (s *screen) say(text string) { s.said = saying{text, false, s.at.Add(sayFor)} }
-
-func (s *screen) complain(err error) { s.said = saying{err.Error(), true, s.at.Add(2 * sayFor)} }
+func (s *screen) say(text string) { s.said = saying{text, s.at.Add(sayFor)} }
 
 // ask opens the prompt.
 func (s *screen) ask(what purpose, text string) {
@@ -27,8 +24,8 @@ func (s *screen) ask(what purpose, text string) {
 	s.typed()
 }
 
-// type_ is a key while the prompt is open.
-func (s *screen) type_(e tty.Event) {
+// typeKey is a key while the prompt is open.
+func (s *screen) typeKey(e tty.Event) {
 	s.dirty = true
 	p := &s.prompt
 	switch e.Key {
