@@ -64,7 +64,7 @@ type crowd struct {
 
 // deliveryPatience is how long the last delivery of a plan may take before it counts as
 // lost.
-const deliveryPatience = 5 * time.Second
+const deliveryPatience = patience
 
 func openCrowd(ctx context.Context, s *rpcload.Own, plan *fan.Plan, viewers int) (*crowd, error) {
 	return openCrowdAt(ctx, s, s.Target.Addr, plan, viewers, deliveryPatience)
