@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gobwas/ws"
 
@@ -254,6 +255,9 @@ func FuzzReport(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
+		if !utf8.Valid(b) {
+			return // refused with its frame
+		}
 		rep, fixes, plain := plainly(b)
 		again, others, err := oddly(b)
 		if plain && (err != nil || again != rep || !slices.Equal(others, fixes)) {
