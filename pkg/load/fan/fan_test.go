@@ -4,38 +4,16 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"tracker/pkg/load"
+	"tracker/pkg/load/leaktest"
 	"tracker/pkg/track"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if left := leftBehind(); left != "" && code == 0 {
-		fmt.Fprintln(os.Stderr, "goroutines were left behind:\n"+left)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// leftBehind looks for goroutines of ours, and gives the last of them time to end.
-func leftBehind() string {
-	buf := make([]byte, 1<<20)
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		stacks := string(buf[:runtime.Stack(buf, true)])
-		_, others, _ := strings.Cut(stacks, "\n\n") // the first is this one
-		if !strings.Contains(others, "tracker/pkg/") {
-			return ""
-		}
-		if time.Now().After(deadline) {
-			return others
-		}
-	}
-}
+func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }
 
 // someDevices are such that no server has to know.
 func someDevices(n int) (out []Device) {

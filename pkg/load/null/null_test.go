@@ -7,8 +7,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
-	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +14,7 @@ import (
 	"tracker/pkg/load"
 	"tracker/pkg/load/churn"
 	"tracker/pkg/load/fan"
+	"tracker/pkg/load/leaktest"
 	"tracker/pkg/load/rpcload"
 	"tracker/pkg/rpc"
 	"tracker/pkg/seal"
@@ -252,18 +251,4 @@ func FuzzSocket(f *testing.F) {
 	})
 }
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	for deadline := time.Now().Add(5 * time.Second); code == 0; time.Sleep(10 * time.Millisecond) {
-		buf := make([]byte, 1<<20)
-		_, others, _ := strings.Cut(string(buf[:runtime.Stack(buf, true)]), "\n\n")
-		if !strings.Contains(others, "tracker/pkg/") {
-			break
-		}
-		if time.Now().After(deadline) {
-			fmt.Fprintln(os.Stderr, "goroutines were left behind:\n"+others)
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }

@@ -5,12 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
-	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -18,6 +16,7 @@ import (
 	"time"
 
 	"tracker/pkg/load"
+	"tracker/pkg/load/leaktest"
 )
 
 // The test binary is the gRPC server, when it is told so.
@@ -28,27 +27,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	code := m.Run()
-	if left := leftBehind(); left != "" && code == 0 {
-		fmt.Fprintln(os.Stderr, "goroutines were left behind:\n"+left)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// leftBehind looks for goroutines of ours, and gives the last of them time to end.
-func leftBehind() string {
-	buf := make([]byte, 1<<20)
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		stacks := string(buf[:runtime.Stack(buf, true)])
-		_, others, _ := strings.Cut(stacks, "\n\n") // the first is this one
-		if !strings.Contains(others, "tracker/pkg/") && !strings.Contains(others, "google.golang.org/grpc") {
-			return ""
-		}
-		if time.Now().After(deadline) {
-			return others
-		}
-	}
+	os.Exit(leaktest.Run(m, "google.golang.org/grpc"))
 }
 
 func TestGRPCIsMeasuredAndChecked(t *testing.T) {

@@ -3,43 +3,19 @@ package rpcload
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
-	"runtime"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"tracker/pkg/load/leaktest"
 	"tracker/pkg/rpc"
 	"tracker/pkg/wire/trk"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if left := leftBehind(); left != "" && code == 0 {
-		fmt.Fprintln(os.Stderr, "goroutines were left behind:\n"+left)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// leftBehind looks for goroutines of ours, and gives the last of them time to end.
-func leftBehind() string {
-	buf := make([]byte, 1<<20)
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		stacks := string(buf[:runtime.Stack(buf, true)])
-		_, others, _ := strings.Cut(stacks, "\n\n") // the first is this one
-		if !strings.Contains(others, "tracker/pkg/") {
-			return ""
-		}
-		if time.Now().After(deadline) {
-			return others
-		}
-	}
-}
+func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }
 
 // example answers as the documentation says; publishing is not measured.
 type example struct{ trk.ExampleServer }

@@ -6,12 +6,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"strings"
 	"sync"
 	"testing"
-	"time"
 
+	"tracker/pkg/load/leaktest"
 	"tracker/pkg/load/null"
 	"tracker/pkg/load/rpcload"
 )
@@ -23,28 +21,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(beNull) != "" {
 		os.Exit(serveNull())
 	}
-	code := m.Run()
+	code := leaktest.Run(m)
 	_ = os.RemoveAll(workshop())
-	if left := leftBehind(); left != "" && code == 0 {
-		fmt.Fprintln(os.Stderr, "goroutines were left behind:\n"+left)
-		code = 1
-	}
 	os.Exit(code)
-}
-
-// leftBehind looks for goroutines of ours, and gives the last of them time to end.
-func leftBehind() string {
-	buf := make([]byte, 1<<20)
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		stacks := string(buf[:runtime.Stack(buf, true)])
-		_, others, _ := strings.Cut(stacks, "\n\n") // the first is this one
-		if !strings.Contains(others, "tracker/pkg/") {
-			return ""
-		}
-		if time.Now().After(deadline) {
-			return others
-		}
-	}
 }
 
 func serveNull() int {

@@ -3,16 +3,14 @@ package broadcast
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"strings"
 	"testing"
 	"time"
 
 	"tracker/pkg/load"
+	"tracker/pkg/load/leaktest"
 )
 
 // The test binary is the bare loop, when it is told so.
@@ -23,27 +21,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	code := m.Run()
-	if left := leftBehind(); left != "" && code == 0 {
-		fmt.Fprintln(os.Stderr, "goroutines were left behind:\n"+left)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// leftBehind looks for goroutines of ours, and gives the last of them time to end.
-func leftBehind() string {
-	buf := make([]byte, 1<<20)
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		stacks := string(buf[:runtime.Stack(buf, true)])
-		_, others, _ := strings.Cut(stacks, "\n\n") // the first is this one
-		if !strings.Contains(others, "tracker/pkg/") {
-			return ""
-		}
-		if time.Now().After(deadline) {
-			return others
-		}
-	}
+	os.Exit(leaktest.Run(m))
 }
 
 // small is a measurement that says nothing but that it works.
