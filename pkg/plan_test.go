@@ -58,7 +58,7 @@ var rooms = map[string]string{
 	"tui":    "client filter track geo",
 	"load":   "client rpc wire track geo",
 
-	"load/peers": "load/rpcload client rpc wire track",
+	"load/peers": "load/rpcload load/stat client rpc wire track",
 
 	// The rooms of the map, from the ground up.
 	"tui/canvas":  "",

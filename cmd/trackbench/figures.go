@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tracker/pkg/load"
+	"tracker/pkg/load/stat"
 )
 
 // figuresVerb reads what scripts/bench left and tells it against the bars.
@@ -379,21 +380,12 @@ func slowViewer(dir string, f figure) []seen {
 		s.text = "no round gave a figure"
 		return []seen{s}
 	}
-	ratio := median(with) / median(without)
-	s.text = fmt.Sprintf("p99 %.1f ms with it, %.1f ms without: %.3f, medians of %d rounds in turn", 1e3*median(with), 1e3*median(without), ratio, len(with))
+	ratio := stat.Median(with) / stat.Median(without)
+	s.text = fmt.Sprintf("p99 %.1f ms with it, %.1f ms without: %.3f, medians of %d rounds in turn", 1e3*stat.Median(with), 1e3*stat.Median(without), ratio, len(with))
 	s.met = ratio <= slowMost
 	s.validity = string(load.Valid)
 	for why := range doubt {
 		s.validity = string(load.Suspect) + ": " + strings.TrimPrefix(why, string(load.Suspect)+": ")
 	}
 	return []seen{s}
-}
-
-func median(list []float64) float64 {
-	sorted := slices.Sorted(slices.Values(list))
-	n := len(sorted)
-	if n%2 == 1 {
-		return sorted[n/2]
-	}
-	return (sorted[n/2-1] + sorted[n/2]) / 2
 }

@@ -393,19 +393,6 @@ func TestConfigsThatMakeNoSenseAreRefused(t *testing.T) {
 	}
 }
 
-func TestTheIntervalOfARateIsExact(t *testing.T) {
-	// By the beta distribution's quantiles, as R's binom.test tells them.
-	for _, c := range []struct {
-		k, n      int
-		low, high float64
-	}{{0, 20, 0, 0.1684335}, {10, 10, 0.6915029, 1}, {8, 10, 0.4439045, 0.9747893}, {1, 20, 0.0012651, 0.2487328}} {
-		low, high := clopperPearson(c.k, c.n, 0.95)
-		if math.Abs(low-c.low) > 1e-6 || math.Abs(high-c.high) > 1e-6 {
-			t.Errorf("%d of %d: %v to %v, want %v to %v", c.k, c.n, low, high, c.low, c.high)
-		}
-	}
-}
-
 func TestPlantsAreParsedStrictly(t *testing.T) {
 	for text, want := range map[string]Plant{
 		"none": {}, "cpu=25%": {Fault: "cpu", Size: 0.25}, "latency=12.5%": {Fault: "latency", Size: 0.125}, "write=10%": {Fault: "write", Size: 0.1},

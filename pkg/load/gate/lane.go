@@ -14,6 +14,7 @@ import (
 	"tracker/pkg/load/gate/probe"
 	"tracker/pkg/load/gate/rule"
 	"tracker/pkg/load/rpcload"
+	"tracker/pkg/load/stat"
 )
 
 // lane is one work of the statistical stage, and what its launches said so far.
@@ -352,7 +353,7 @@ func (p *pair) sum(costs [sides]map[string][]float64) (*said, error) {
 	for _, d := range p.l.defs {
 		for side := range sides {
 			if v := costs[side][d.Name]; len(v) == p.g.cfg.Pairs {
-				s.values[side][d.Name] = median(v)
+				s.values[side][d.Name] = stat.Median(v)
 			}
 		}
 		if len(costs[base][d.Name]) != p.g.cfg.Pairs || len(costs[head][d.Name]) != p.g.cfg.Pairs {
@@ -369,7 +370,7 @@ func (p *pair) sum(costs [sides]map[string][]float64) (*said, error) {
 		if err != nil {
 			return nil, fmt.Errorf("the control: %w", err)
 		}
-		s.control, s.null = &ratio, median(p.null[base])
+		s.control, s.null = &ratio, stat.Median(p.null[base])
 	}
 	return s, nil
 }

@@ -16,6 +16,7 @@ import (
 	"tracker/pkg/load/gate/probe"
 	"tracker/pkg/load/gate/rule"
 	"tracker/pkg/load/rpcload"
+	"tracker/pkg/load/stat"
 	"tracker/pkg/track"
 )
 
@@ -247,10 +248,5 @@ func medianOf(list []float64) *float64 {
 	if len(list) == 0 {
 		return nil
 	}
-	return finite(median(list))
-}
-
-func median(list []float64) float64 {
-	s := slices.Sorted(slices.Values(list))
-	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
+	return finite(stat.Median(list))
 }

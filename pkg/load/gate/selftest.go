@@ -12,6 +12,7 @@ import (
 	"tracker/pkg/load"
 	"tracker/pkg/load/gate/probe"
 	"tracker/pkg/load/rpcload"
+	"tracker/pkg/load/stat"
 	"tracker/pkg/track"
 )
 
@@ -191,7 +192,7 @@ func (cfg *SelfTestConfig) trial(ctx context.Context, p Plant, row *Trial) error
 	if p.Fault != "" {
 		row.Need = p.need(n)
 	}
-	row.Low, row.High = clopperPearson(row.Regressed, row.Gates, 0.95)
+	row.Low, row.High = stat.ClopperPearson(row.Regressed, row.Gates, 0.95)
 	switch {
 	case p.Fault == "":
 		row.Held = row.Failed+row.Regressed == 0
@@ -337,7 +338,7 @@ func sliceCost(ctx context.Context, w probe.Work, own *rpcload.Own, name string)
 		}
 		all = append(all, v*nanoseconds(def(w.Defs(), name).Unit))
 	}
-	return median(all), nil
+	return stat.Median(all), nil
 }
 
 // nanoseconds is what a unit of time is in those.
@@ -349,51 +350,4 @@ func nanoseconds(unit string) float64 {
 		return 1e3
 	}
 	return 1
-}
-
-// clopperPearson is the exact interval of a rate of which k of n were seen.
-func clopperPearson(k, n int, confidence float64) (low, high float64) {
-	if n == 0 {
-		return 0, 1
-	}
-	tail := (1 - confidence) / 2
-	low, high = 0, 1
-	if k > 0 {
-		low = bisect(func(p float64) bool { return 1-binomial(k-1, n, p) < tail })
-	}
-	if k < n {
-		high = bisect(func(p float64) bool { return binomial(k, n, p) > tail })
-	}
-	return low, high
-}
-
-// bisect finds where a statement about a rate is true no longer.
-func bisect(holds func(p float64) bool) float64 {
-	lo, hi := 0.0, 1.0
-	for range 60 {
-		if mid := (lo + hi) / 2; holds(mid) {
-			lo = mid
-		} else {
-			hi = mid
-		}
-	}
-	return (lo + hi) / 2
-}
-
-// binomial is the chance of k or fewer of n at a rate of p.
-func binomial(k, n int, p float64) float64 {
-	if p <= 0 {
-		return 1
-	}
-	if p >= 1 {
-		return 0
-	}
-	sum := 0.0
-	for i := 0; i <= k; i++ {
-		a, _ := math.Lgamma(float64(n + 1))
-		b, _ := math.Lgamma(float64(i + 1))
-		c, _ := math.Lgamma(float64(n - i + 1))
-		sum += math.Exp(a - b - c + float64(i)*math.Log(p) + float64(n-i)*math.Log1p(-p))
-	}
-	return min(1, sum)
 }

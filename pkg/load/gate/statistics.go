@@ -7,9 +7,9 @@ import (
 	"slices"
 	"time"
 
-	"tracker/pkg/load"
 	"tracker/pkg/load/gate/probe"
 	"tracker/pkg/load/gate/rule"
+	"tracker/pkg/load/stat"
 )
 
 // statistics is the second stage: a batch of launches, and another one of what was worse
@@ -103,7 +103,7 @@ func (g *run) states(lanes []*lane, looks []rule.Look) []rule.State {
 func (g *run) barOf(l *lane, d *probe.Def) rule.Bar {
 	b := g.bar(l.name, d)
 	if v := l.values[base][d.Name]; len(v) > 0 {
-		b.AtBase = median(v)
+		b.AtBase = stat.Median(v)
 	}
 	return b
 }
@@ -144,15 +144,8 @@ func tilt(d []float64) leaning {
 	if t.n < 2 {
 		return t
 	}
-	for _, x := range d {
-		t.mean += x / float64(t.n)
-	}
-	ss := 0.0
-	for _, x := range d {
-		ss += (x - t.mean) * (x - t.mean)
-	}
-	half := load.StudentT(controlConfidence, float64(t.n-1)) * math.Sqrt(ss/float64(t.n-1)/float64(t.n))
-	t.low, t.hi = t.mean-half, t.mean+half
+	mean, half := stat.Mean(d, controlConfidence)
+	t.mean, t.low, t.hi = mean, mean-half, mean+half
 	return t
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"tracker/pkg/load"
 	"tracker/pkg/load/rpcload"
+	"tracker/pkg/load/stat"
 )
 
 // SchemaTable names the form of a Table. Unknown members are allowed; removing one, or
@@ -461,7 +462,6 @@ func Median(list []float64) *float64 {
 	if len(list) == 0 {
 		return nil
 	}
-	s := slices.Sorted(slices.Values(list))
-	v := (s[(len(s)-1)/2] + s[len(s)/2]) / 2
+	v := stat.Median(list)
 	return &v
 }

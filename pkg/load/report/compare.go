@@ -14,6 +14,7 @@ import (
 	"text/tabwriter"
 
 	"tracker/pkg/load"
+	"tracker/pkg/load/stat"
 )
 
 // ErrInvalid says that a result must not be compared.
@@ -181,7 +182,7 @@ func (c *Comparison) row(m metric, views [][]*view) {
 		}
 		cell := Cell{Runs: len(list)}
 		if len(list) > 0 {
-			mid := median(list)
+			mid := stat.Median(list)
 			cell.Value, known = &mid, known+1
 		}
 		values = append(values, list)
@@ -212,7 +213,7 @@ func compareCell(m *metric, cell *Cell, a, b []float64, va, vb []*view, confiden
 		return
 	}
 	if slices.Min(a) <= 0 || slices.Min(b) <= 0 { // there is no ratio to nothing
-		cell.Says = fromNothing(m, median(a), median(b))
+		cell.Says = fromNothing(m, stat.Median(a), stat.Median(b))
 		return
 	}
 	la, lb := logs(a), logs(b)
@@ -233,8 +234,8 @@ func compareCell(m *metric, cell *Cell, a, b []float64, va, vb []*view, confiden
 			r.lo, r.hi = math.Log(lo), math.Log(hi)
 		}
 	default: // one launch on a side tells nothing of how launches of it vary
-		ma, _ := meanOf(la)
-		mb, _ := meanOf(lb)
+		ma, _ := stat.Moments(la)
+		mb, _ := stat.Moments(lb)
 		r.mid = mb - ma
 	}
 	cell.Ratio = number(math.Exp(r.mid))

@@ -5,33 +5,11 @@ import (
 	"math/rand/v2"
 	"slices"
 
-	"tracker/pkg/load"
+	"tracker/pkg/load/stat"
 )
 
 // interval is a figure and the bounds between which it is thought to lie.
 type interval struct{ mid, lo, hi float64 }
-
-// meanOf is the mean and the variance of the sample.
-func meanOf(list []float64) (mean, variance float64) {
-	for _, v := range list {
-		mean += v / float64(len(list))
-	}
-	if len(list) < 2 {
-		return mean, 0
-	}
-	for _, v := range list {
-		variance += (v - mean) * (v - mean) / float64(len(list)-1)
-	}
-	return mean, variance
-}
-
-func median(list []float64) float64 {
-	s := slices.Sorted(slices.Values(list))
-	if n := len(s); n%2 == 0 {
-		return (s[n/2-1] + s[n/2]) / 2
-	}
-	return s[len(s)/2]
-}
 
 // paired is the mean of differences of logarithms, a launch of one side beside one of
 // the other, and its interval by Student's t.
@@ -40,23 +18,14 @@ func paired(a, b []float64, confidence float64) interval {
 	for i := range a {
 		d[i] = b[i] - a[i]
 	}
-	mean, variance := meanOf(d)
-	half := load.StudentT((1+confidence)/2, float64(len(d)-1)) * math.Sqrt(variance/float64(len(d)))
+	mean, half := stat.Mean(d, (1+confidence)/2)
 	return interval{mean, mean - half, mean + half}
 }
 
 // unpaired is the difference of the means of logarithms, and its interval by Welch's
 // version of Student's t, which lets both sides vary as they do.
 func unpaired(a, b []float64, confidence float64) interval {
-	ma, va := meanOf(a)
-	mb, vb := meanOf(b)
-	sa, sb := va/float64(len(a)), vb/float64(len(b))
-	mid := mb - ma
-	if sa+sb == 0 {
-		return interval{mid, mid, mid}
-	}
-	free := (sa + sb) * (sa + sb) / (sa*sa/float64(len(a)-1) + sb*sb/float64(len(b)-1))
-	half := load.StudentT((1+confidence)/2, free) * math.Sqrt(sa+sb)
+	mid, half := stat.Welch(a, b, (1+confidence)/2)
 	return interval{mid, mid - half, mid + half}
 }
 

@@ -78,12 +78,3 @@ func TestBoundsWithinRunsHoldWhatIsInThem(t *testing.T) {
 		t.Errorf("equal runs differ in %.0f %% of cases", 100*share)
 	}
 }
-
-func TestMedian(t *testing.T) {
-	if got := median([]float64{9, 1, 3}); got != 3 {
-		t.Errorf("got %g", got)
-	}
-	if got := median([]float64{9, 1, 3, 5}); got != 4 {
-		t.Errorf("got %g", got)
-	}
-}

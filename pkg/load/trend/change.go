@@ -4,6 +4,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+
+	"tracker/pkg/load/stat"
 )
 
 // A change is looked for in logarithms, so that ten per cent are ten per cent wherever
@@ -154,7 +156,7 @@ func newSearch(x []float64) *search {
 // step does not count as noise.
 func scores(x []float64) []float64 {
 	n := len(x)
-	mid, noise := median(x), spread(x)
+	mid, noise := stat.Median(x), spread(x)
 	if noise == 0 {
 		return nil
 	}
@@ -182,22 +184,14 @@ func spread(x []float64) float64 {
 	for i := 1; i < len(x); i++ {
 		steps = append(steps, math.Abs(x[i]-x[i-1]))
 	}
-	if m := median(steps); m > 0 {
+	if m := stat.Median(steps); m > 0 {
 		return m / (0.6745 * math.Sqrt2)
 	}
-	mid, all := median(x), 0.0
+	mid, all := stat.Median(x), 0.0
 	for _, v := range x {
 		all += math.Abs(v-mid) / float64(len(x))
 	}
 	return all
-}
-
-func median(list []float64) float64 {
-	s := slices.Sorted(slices.Values(list))
-	if n := len(s); n%2 == 0 {
-		return (s[n/2-1] + s[n/2]) / 2
-	}
-	return s[len(s)/2]
 }
 
 func sum(into, scores []float64) {

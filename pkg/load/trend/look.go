@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tracker/pkg/load"
+	"tracker/pkg/load/stat"
 )
 
 // Options say what to look at.
@@ -178,7 +179,7 @@ func (s *Series) find() {
 	found := steps(logs(values))
 	small := func(k int) bool {
 		lo, hi := bounds(found, k, len(values))
-		from, to := median(values[lo:found[k].at]), median(values[found[k].at:hi])
+		from, to := stat.Median(values[lo:found[k].at]), stat.Median(values[found[k].at:hi])
 		return math.Abs(to-from) < least*max(from, to)
 	}
 	for k := 0; k < len(found); k++ {
@@ -232,7 +233,7 @@ func (s *Series) change(values []float64, lo int, of step, hi int) Change {
 	c := Change{
 		At: at, Last: s.Points[at-1].Run, First: s.Points[at].Run, Since: s.Points[of.from-1].Run, Until: s.Points[of.to].Run,
 		Before: at - lo, After: hi - at,
-		From: median(values[lo:at]), To: median(values[at:hi]), Says: "better", Confidence: 1 - of.p,
+		From: stat.Median(values[lo:at]), To: stat.Median(values[at:hi]), Says: "better", Confidence: 1 - of.p,
 	}
 	if (c.To > c.From) == (s.Better == "lower") {
 		c.Says = "worse"
@@ -345,7 +346,7 @@ func (w *witness) testify(c *Change, s *Series) {
 	if !above(before, after, worse) {
 		return
 	}
-	moved := worse * (median(after) - median(before))
+	moved := worse * (stat.Median(after) - stat.Median(before))
 	if moved < math.Log1p(least) {
 		return
 	}
@@ -365,26 +366,8 @@ func above(before, after []float64, sign float64) bool {
 	if noise == nil {
 		return false
 	}
-	ma, va := moments(noise[:len(before)])
-	mb, vb := moments(noise[len(before):])
-	sa, sb := va/float64(len(before)), vb/float64(len(after))
-	moved := sign * (mb - ma)
-	if sa+sb == 0 {
-		return moved > 0
-	}
-	free := (sa + sb) * (sa + sb) / (sa*sa/float64(len(before)-1) + sb*sb/float64(len(after)-1))
-	return moved > load.StudentT(sure, free)*math.Sqrt(sa+sb)
-}
-
-// moments are the mean and the variance of the sample.
-func moments(list []float64) (mean, variance float64) {
-	for _, v := range list {
-		mean += v / float64(len(list))
-	}
-	for _, v := range list {
-		variance += (v - mean) * (v - mean) / float64(len(list)-1)
-	}
-	return mean, variance
+	moved, half := stat.Welch(noise[:len(before)], noise[len(before):], sure)
+	return sign*moved > half
 }
 
 // Percent writes a ratio as a change: +10.4 %.

@@ -3,6 +3,8 @@ package rule
 import (
 	"math"
 	"slices"
+
+	"tracker/pkg/load/stat"
 )
 
 // Counter compares counts of work that is always the same, a few launches of each side,
@@ -14,7 +16,7 @@ func Counter(base, head []float64, bar Bar) Finding {
 	if n == 0 || !costs(base) || !costs(head) {
 		return unknown(n, 0)
 	}
-	b, h := Median(base), Median(head)
+	b, h := stat.Median(base), stat.Median(head)
 	f := Finding{Verdict: Pass, Over: true, N: n, Visible: bar.Floor}
 	if b > 0 {
 		f.Visible = max(bar.Floor, bar.Absolute/b)
@@ -51,5 +53,5 @@ func Steady(base []float64, abs float64) bool {
 		return false
 	}
 	spread := slices.Max(base) - slices.Min(base)
-	return spread <= max(steadySpread*Median(base), abs)
+	return spread <= max(steadySpread*stat.Median(base), abs)
 }

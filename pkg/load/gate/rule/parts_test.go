@@ -52,9 +52,6 @@ func TestALaunchIsTheMedianOfItsPairs(t *testing.T) {
 			t.Errorf("%s: %g, %v, want %g, %v", x.name, got, err, x.want, x.err)
 		}
 	}
-	if got := Median(nil); !math.IsNaN(got) {
-		t.Errorf("the median of none is %g", got)
-	}
 }
 
 func TestCountersAreComparedAsTheyAre(t *testing.T) {
@@ -181,18 +178,6 @@ func TestTheOtherRulesTestIsTheRealOne(t *testing.T) {
 	y := []float64{1.15, 0.88, 0.90, 0.74, 1.21}
 	if p, more := rankSum(y, x); !more || !alike(p, 2*0.1103, 2e-4) {
 		t.Errorf("p = %.4f, more %v, want %.4f", p, more, 2*0.1103)
-	}
-}
-
-// Published limits: none of 300 is the rule of three at 95 %, here at 99 %; and 5 of 100.
-func TestTheLimitsOfARateAreExact(t *testing.T) {
-	for _, x := range []struct {
-		hits, of int
-		want     float64
-	}{{0, 300, 1 - math.Pow(0.01, 1.0/300)}, {0, 1, 0.99}, {1, 1, 1}, {9, 10, math.Pow(0.99, 0.1)}} {
-		if got := highest(x.hits, x.of); !alike(got, x.want, 1e-6) {
-			t.Errorf("%d of %d may be a rate of %g, want %g", x.hits, x.of, got, x.want)
-		}
 	}
 }
 

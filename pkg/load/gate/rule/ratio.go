@@ -4,7 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
+
+	"tracker/pkg/load/stat"
 )
 
 var (
@@ -45,21 +46,9 @@ func Launch(base, head []float64) (float64, error) {
 		}
 		d[i] = v
 	}
-	m := Median(d)
+	m := stat.Median(d)
 	if math.IsInf(m, 1) {
 		return m, ErrFromNothing
 	}
 	return m, nil
-}
-
-// Median is the one in the middle, or the mean of the two that are; of none it is NaN.
-func Median(list []float64) float64 {
-	if len(list) == 0 {
-		return math.NaN()
-	}
-	s := slices.Sorted(slices.Values(list))
-	if n := len(s); n%2 == 0 {
-		return (s[n/2-1] + s[n/2]) / 2
-	}
-	return s[len(s)/2]
 }

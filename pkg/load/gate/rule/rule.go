@@ -28,7 +28,7 @@ import (
 	"math"
 	"sync"
 
-	"tracker/pkg/load"
+	"tracker/pkg/load/stat"
 )
 
 // Verdict is what is known of a metric. The zero value claims nothing.
@@ -230,14 +230,8 @@ func finite(list []float64) bool {
 
 // meanOf is the mean of two or more, and their standard deviation.
 func meanOf(d []float64) (mean, sd float64) {
-	n := float64(len(d))
-	for _, v := range d {
-		mean += v / n
-	}
-	for _, v := range d {
-		sd += (v - mean) * (v - mean) / (n - 1)
-	}
-	return mean, math.Sqrt(sd)
+	mean, variance := stat.Moments(d)
+	return mean, math.Sqrt(variance)
 }
 
 // quantiles remembers what was asked of Student's distribution, which is found by
@@ -261,7 +255,7 @@ func quantile(p float64, free int) float64 {
 		if quantiles.known == nil {
 			quantiles.known = make(map[point]float64)
 		}
-		q = load.StudentT(p, float64(free))
+		q = stat.StudentT(p, float64(free))
 		quantiles.known[at] = q
 	}
 	return q

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"tracker/pkg/load/stat"
 )
 
 // machine is a simulated one, with both servers on it, as noisy as the ones that
@@ -238,33 +240,5 @@ func wantAtLeast(t *testing.T, what string, hits, of int, limit float64) {
 
 // between is the interval of the rate, each end one-sided.
 func between(hits, of int) (low, high float64) {
-	return 1 - highest(of-hits, of), highest(hits, of)
-}
-
-// highest is the highest rate at which so few hits are still as likely as 1 - sure.
-func highest(hits, of int) float64 {
-	if hits >= of {
-		return 1
-	}
-	lo, hi := float64(hits)/float64(of), 1.0
-	for range 50 {
-		if mid := (lo + hi) / 2; atMost(hits, of, mid) > 1-sure {
-			lo = mid
-		} else {
-			hi = mid
-		}
-	}
-	return hi
-}
-
-// atMost is how likely no more hits than that are at the rate p.
-func atMost(hits, of int, p float64) float64 {
-	n, _ := math.Lgamma(float64(of + 1))
-	var sum float64
-	for k := range hits + 1 {
-		a, _ := math.Lgamma(float64(k + 1))
-		b, _ := math.Lgamma(float64(of - k + 1))
-		sum += math.Exp(n - a - b + float64(k)*math.Log(p) + float64(of-k)*math.Log1p(-p))
-	}
-	return sum
+	return stat.ClopperPearson(hits, of, 2*sure-1)
 }

@@ -3,7 +3,7 @@ package broadcast
 import (
 	"math"
 
-	"tracker/pkg/load"
+	"tracker/pkg/load/stat"
 )
 
 // Ratio is how many times one figure is another, over rounds: the geometric mean, and
@@ -19,23 +19,18 @@ type Ratio struct {
 
 // newRatio is nil without a ratio.
 func newRatio(values []float64) *Ratio {
-	n := float64(len(values))
-	if n == 0 {
+	if len(values) == 0 {
 		return nil
 	}
-	var mean, square float64
-	for _, v := range values {
-		mean += math.Log(v) / n
+	logs := make([]float64, len(values))
+	for i, v := range values {
+		logs[i] = math.Log(v)
 	}
+	mean, half := stat.Mean(logs, 0.975)
 	r := &Ratio{N: len(values), Mean: math.Exp(mean), Values: values}
 	if len(values) < 2 {
 		return r
 	}
-	for _, v := range values {
-		d := math.Log(v) - mean
-		square += d * d
-	}
-	half := load.StudentT(0.975, n-1) * math.Sqrt(square/(n-1)/n)
 	low, high := math.Exp(mean-half), math.Exp(mean+half)
 	r.Low, r.High = &low, &high
 	return r
