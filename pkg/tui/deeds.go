@@ -1,14 +1,13 @@
 package tui
 
 import (
-	"fmt"
+	"cmp"
 	"slices"
 
 	"tracker/pkg/tui/canvas"
 	"tracker/pkg/tui/chart"
 	"tracker/pkg/tui/fleet"
 	"tracker/pkg/tui/look"
-	"tracker/pkg/tui/words"
 )
 
 // nextColour lets colours tell something else.
@@ -17,20 +16,35 @@ func (s *screen) nextColour() {
 	s.say("colours tell of " + s.colour.String())
 }
 
-// toggleMask hides names and exact places, for a screen that strangers see.
-func (s *screen) toggleMask() {
-	if s.mask = masked(s.mask); s.mask == nil {
-		s.say("names and places are shown")
-		return
-	}
-	s.say("names are hidden, places are to a tenth of a degree")
+// bases are what is left out of the map, one thing more with each press, and what is left
+// beside the coasts.
+var bases = []struct {
+	without chart.Layers
+	says    string
+}{
+	{0, "land, borders, cities and graticule"},
+	{chart.Fill, "borders, cities and graticule"},
+	{chart.Fill | chart.Borders, "cities and graticule"},
+	{chart.Fill | chart.Borders | chart.Cities, "graticule"},
+	{chart.Fill | chart.Borders | chart.Cities | chart.Grid, "nothing else"},
 }
 
-func masked(m *fleet.Mask) *fleet.Mask {
-	if m != nil {
-		return nil
+func (s *screen) nextBase() {
+	s.base = (s.base + 1) % len(bases)
+	s.say("the map shows coasts and " + bases[s.base].says)
+}
+
+func (s *screen) nextTrails() {
+	s.trails = (s.trails + 1) % chart.TrailModes
+	s.say("trails: " + s.trails.String())
+}
+
+func (s *screen) toggleMouse() {
+	if s.noMouse = !s.noMouse; s.noMouse {
+		s.say("the mouse is the terminal's; " + s.keyFor("mouse") + " takes it back")
+		return
 	}
-	return fleet.NewMask()
+	s.say("the mouse is the map's; " + s.keyFor("mouse") + " gives it to the terminal")
 }
 
 // copyPlace puts the place of the selected device on the clipboard, or where the map's
@@ -62,78 +76,121 @@ func (s *screen) openPlace() {
 	s.say("copied " + s.copies)
 }
 
-// nextFocus goes around the panes that are there.
+// nextFocus goes around what there is: map, list, events.
 func (s *screen) nextFocus(by int) {
-	for range onEvents + 1 {
-		s.focus = focus((int(s.focus) + by + int(onEvents) + 1) % (int(onEvents) + 1))
-		switch {
-		case s.focus == onMap && s.lay.kind != listOnly,
-			s.focus == onList,
-			s.focus == onEvents && (s.lay.kind == compact || !s.lay.eventBox.empty()):
+	const n = int(onEvents) + 1
+	at := min(int(s.focus), n) % n // from details in full to the list
+	for range n {
+		at = (at + by + n) % n
+		if s.has(focus(at)) {
+			s.focus = focus(at)
 			return
 		}
 	}
 }
 
+// toggleDetails shows or hides the details: the pane, or the line.
+func (s *screen) toggleDetails() {
+	if s.focus == onDetails {
+		s.focus = s.home()
+		return
+	}
+	s.details, s.opened = !s.details, false
+}
+
+// toggleEvents shows or hides the events: the pane, or instead of the map.
 func (s *screen) toggleEvents() {
-	s.events.shown = !s.events.shown
-	if s.focus == onEvents {
-		s.focus = onMap
+	switch {
+	case s.lay.kind == panes:
+		s.events.shown = !s.events.shown
+	case s.focus == onEvents:
+		s.focus = s.home()
+	default:
+		s.focus = onEvents
 	}
 }
 
+// showTab lists other events, and shows the list if it is not there.
 func (s *screen) showTab(t eventTab) {
 	s.events.tab, s.events.at, s.events.top = t, 0, 0
-	s.events.renew(s.store.Events())
-	if s.lay.kind == panes {
-		s.events.shown = true
+	s.events.renew(s.store.Events(), false)
+	if s.events.shown = true; s.lay.kind != panes {
+		s.focus = onEvents
 	}
+}
+
+// goToEvent selects the device of the event that is selected, and goes to it.
+func (s *screen) goToEvent() {
+	e, ok := s.events.selected()
+	if !ok {
+		return
+	}
+	i := s.store.Find(e.Device)
+	switch {
+	case e.Device == 0:
+		s.say("that is of no device of its own")
+	case i == fleet.Nobody || int(i) >= len(s.frame.Points):
+		s.say(s.mask.Name(e.Device, e.Name) + " is not on the map any more")
+	default:
+		s.choose(i)
+		s.goToSelected()
+	}
+}
+
+// logs are those in which something is marked: what is shown, and while the picture is
+// paused also what goes on behind it.
+func (s *screen) logs() []*fleet.Log {
+	if s.held != nil && s.store != s.live {
+		return []*fleet.Log{s.store.Events(), s.live.Events()}
+	}
+	return []*fleet.Log{s.store.Events()}
 }
 
 // ack says that the event that is selected, or the newest alert, was seen.
 func (s *screen) ack() {
-	log := s.store.Events()
 	e, ok := s.events.selected()
-	if s.focus == onEvents && ok {
-		log.Ack(e.N)
-	} else if e, ok = log.AckLast(); !ok {
-		s.say("there is no alert that nobody has seen")
-		return
+	if !s.inEvents() || !ok {
+		if e, ok = s.store.Events().AckLast(); !ok {
+			s.say("there is no alert that nobody has seen")
+			return
+		}
 	}
-	s.events.renew(log)
+	for _, log := range s.logs() {
+		log.Ack(e.N)
+	}
 	s.say("seen: " + e.Kind.String() + " " + s.mask.Name(e.Device, e.Name))
 }
 
 func (s *screen) ackAll() {
-	s.store.Events().AckAll()
-	s.events.renew(s.store.Events())
+	for _, log := range s.logs() {
+		log.AckAll()
+	}
 	s.say("everything so far is seen")
 }
 
 // muteSelected lets the device of the selected event, or the selected device, make no
-// more of them.
+// more of them; or lets them come again.
 func (s *screen) muteSelected() {
 	id, name := s.sel, ""
-	if e, ok := s.events.selected(); s.focus == onEvents && ok {
+	if e, ok := s.events.selected(); s.inEvents() && ok {
 		id, name = e.Device, e.Name
 	} else if _, n, _, ok := s.selected(); ok {
 		name = n
 	}
 	if id == 0 {
-		s.say("select a device or an event first")
+		s.say("select a device or an event of one first")
 		return
 	}
-	s.store.Events().Mute(id, true)
-	s.events.renew(s.store.Events())
-	s.say("no more events of " + s.mask.Name(id, name) + "; :unmute lets them come again")
-}
-
-// showMembers lists the devices of a badge.
-func (s *screen) showMembers(h chart.Hit) {
-	s.members = s.chart.Members(s.members[:0], h.Cluster)
-	s.list.top = 0
-	s.focus = onList
-	s.say(fmt.Sprintf("%s in this cluster; %s goes back", words.Thousands(len(s.members)), s.keyFor("back")))
+	mute := !s.store.Events().Muted(id)
+	for _, log := range s.logs() {
+		log.Mute(id, mute)
+	}
+	name = s.mask.Name(id, cmp.Or(name, id.String()))
+	if mute {
+		s.say("no more events of " + name + "; " + s.keyFor("mute") + " lets them come again")
+		return
+	}
+	s.say("events of " + name + " come again")
 }
 
 // keyFor is the key of an action, as people should press it.
@@ -172,9 +229,10 @@ func (s *screen) filters() []string {
 
 // drawSaying writes the sentence of the moment into the line of hints.
 func (s *screen) drawSaying(y int) bool {
-	if s.said.text == "" || s.at.After(s.said.until) {
+	if y < 0 || s.said.text == "" || s.live.Now().After(s.said.until) {
 		return false
 	}
+	s.c.Fill(0, y, s.w, 1, look.Text, look.Text, look.OnTop)
 	s.c.Text(1, y, canvas.Truncate(s.said.text, s.w-2), look.Bright, look.OnTop)
 	return true
 }

@@ -79,21 +79,32 @@ func (s *screen) drawList() {
 	}
 }
 
+// sorted says how.
+func (l *list) sorted() string {
+	if l.reverse {
+		return "by " + l.by.String() + ", reversed"
+	}
+	return "by " + l.by.String()
+}
+
 // listTitle says who is listed.
 func (s *screen) listTitle(n int) string {
 	switch {
 	case s.members != nil:
 		return fmt.Sprintf("%s in this cluster", words.Thousands(n))
 	case s.flt != nil:
-		return fmt.Sprintf("Devices %s of %s by %s", words.Thousands(n), words.Thousands(s.frame.Status.Devices), s.list.by)
+		return fmt.Sprintf("Devices %s of %s %s", words.Thousands(n), words.Thousands(s.frame.Status.Devices), s.list.sorted())
 	}
-	return fmt.Sprintf("Devices %s by %s", words.Thousands(n), s.list.by)
+	return fmt.Sprintf("Devices %s %s", words.Thousands(n), s.list.sorted())
 }
 
 // empty says why there is nothing to see.
 func (s *screen) empty() string {
+	if s.members != nil {
+		return "none of this cluster is here any more"
+	}
 	if s.flt != nil && s.frame.Status.Devices > 0 {
-		return "no device matches " + s.wanted
+		return "no device matches " + canvas.Clean(s.wanted)
 	}
 	if s.frame.Status.Loaded {
 		return "no devices yet"
@@ -108,6 +119,22 @@ func (s *screen) listHeader(r rect) {
 	}
 	s.c.Text(r.x+4, r.y, "name", s.headStyle(fleet.ByName), look.OnTop)
 	s.c.Text(r.x+2, r.y, "s", s.headStyle(fleet.ByState), look.OnTop)
+}
+
+// headAt is the column of the list that a column of the screen belongs to, if the list can
+// be sorted by it.
+func (s *screen) headAt(at int) (by fleet.Column, ok bool) {
+	r := s.lay.list
+	x := r.x + r.w
+	for i := len(columns) - 1; i >= 0 && x-r.x > 20; i-- {
+		if x -= max(columns[i].w, -columns[i].w); at >= x {
+			return columns[i].by, columns[i].by != fleet.Columns
+		}
+	}
+	if at < r.x+4 {
+		return fleet.ByState, true
+	}
+	return fleet.ByName, true
 }
 
 func (s *screen) headStyle(by fleet.Column) canvas.Style {

@@ -3,6 +3,7 @@ package tui
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"tracker/pkg/tui/canvas"
 	"tracker/pkg/tui/fleet"
@@ -50,12 +51,16 @@ type eventPane struct {
 	listed  eventTab      // the tab, then
 }
 
-// renew reads the log.
-func (p *eventPane) renew(log *fleet.Log) {
+// renew reads the log. What is selected stays selected, and what is scrolled to stays in
+// sight, while newer events come above; the newest one is nobody's choice unless the list
+// is looked at.
+func (p *eventPane) renew(log *fleet.Log, looked bool) {
 	v := log.Version()
 	if v == p.version && p.tab == p.listed {
 		return
 	}
+	kept, ok := p.selected()
+	ok = ok && p.tab == p.listed && (looked || p.at > 0)
 	p.version, p.listed = v, p.tab
 	p.read = log.Since(p.read[:0], 0)
 	p.list = p.list[:0]
@@ -63,6 +68,12 @@ func (p *eventPane) renew(log *fleet.Log) {
 		if e := &p.read[i]; !e.Muted && p.tab.has(e.Kind) {
 			p.list = append(p.list, *e)
 		}
+	}
+	if i := slices.IndexFunc(p.list, func(e fleet.Event) bool { return e.N <= kept.N }); ok && i >= 0 {
+		if p.top > 0 {
+			p.top += i - p.at
+		}
+		p.at = i
 	}
 	p.at = max(min(p.at, len(p.list)-1), 0)
 }
@@ -74,6 +85,9 @@ func (p *eventPane) move(by, rows int) {
 	p.at = max(min(p.at+by, len(p.list)-1), 0)
 	p.top = min(max(p.top, p.at-rows+1), p.at)
 }
+
+// scroll looks at other rows, and leaves the choice.
+func (p *eventPane) scroll(by, rows int) { p.top = max(min(p.top+by, len(p.list)-rows), 0) }
 
 // selected is the event that a key is about.
 func (p *eventPane) selected() (fleet.Event, bool) {
@@ -96,20 +110,43 @@ func styleOf(k fleet.Kind) canvas.Style {
 	return look.Text
 }
 
+// tabs are the names of the tabs as they stand in the edge of the list, each with the
+// column that it begins at.
+func tabs(shown eventTab) (title string, columns [eventTabs]int) {
+	title = "Events "
+	for t := range eventTabs {
+		mark := " "
+		if t == shown {
+			mark = "▸"
+		}
+		columns[t] = canvas.Width(title)
+		title += fmt.Sprintf("%s%d:%s", mark, t+1, t)
+	}
+	return title, columns
+}
+
+// tabAt is the tab at a column of the box of events.
+func tabAt(x int) (eventTab, bool) {
+	const before = 3 // what a frame has before its title
+	title, columns := tabs(eventTabs)
+	if x >= before+canvas.Width(title) {
+		return 0, false
+	}
+	for t := eventTabs; t > 0; t-- {
+		if x >= before+columns[t-1] {
+			return t - 1, true
+		}
+	}
+	return 0, false
+}
+
 func (s *screen) drawEvents() {
 	r := s.lay.eventBox
 	if r.empty() {
 		return
 	}
 	p := &s.events
-	title := "Events "
-	for t := range eventTabs {
-		mark := " "
-		if t == p.tab {
-			mark = "▸"
-		}
-		title += fmt.Sprintf("%s%d:%s", mark, t+1, t)
-	}
+	title, _ := tabs(p.tab)
 	s.frameBox(r, title, s.focus == onEvents)
 	in := r.inner()
 	if len(p.list) == 0 {
@@ -164,7 +201,7 @@ func (s *screen) drawLatest() {
 		return
 	}
 	e := s.events.read[len(s.events.read)-1]
-	note := fmt.Sprintf("%s events %s", s.keyFor("focus"), words.Thousands(len(s.events.read)))
+	note := fmt.Sprintf("%s events %s", s.keyFor("events"), words.Thousands(len(s.events.read)))
 	if n := s.store.Events().Alerting(); n > 0 {
 		note = fmt.Sprintf("%s to be seen · ", words.Thousands(n)) + note
 	}

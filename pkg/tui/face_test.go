@@ -229,5 +229,5 @@ func TestHelpScrollsWhereItDoesNotFit(t *testing.T) {
 	for range 40 {
 		r.press("j")
 	}
-	r.shows("this help", "Mouse: drag pans").press("x").hides("Keys 1")
+	r.shows("this help", "drag ").press("x").hides("Keys 1")
 }

@@ -3,8 +3,9 @@ package tui
 import (
 	"slices"
 
+	"tracker/pkg/track"
+	"tracker/pkg/tui/chart"
 	"tracker/pkg/tui/fleet"
-	"tracker/pkg/tui/tty"
 	"tracker/pkg/tui/world"
 )
 
@@ -20,31 +21,41 @@ func (s *screen) pan(dx, dy float64) {
 
 func (s *screen) take() { s.fitting, s.follow = false, false }
 
+// vertical goes down so many rows of what is looked at, or over the map.
 func (s *screen) vertical(rows int, part float64) {
-	if s.focus == onEvents && !s.lay.eventBox.empty() {
+	leap := func(page int) int {
 		if part == panLeap {
-			rows *= max(s.lay.eventBox.inner().h-1, 1)
+			return rows * max(page, 1)
 		}
-		s.events.move(rows, s.lay.eventBox.inner().h)
-		return
+		return rows
 	}
-	if !s.listFocused() {
+	switch {
+	case s.inEvents():
+		h := s.lay.eventBox.inner().h
+		s.events.move(leap(h-1), h)
+	case s.listFocused():
+		s.moveSelection(leap(s.lay.list.h - 2))
+	case s.focus == onDetails:
+		s.moveSelection(leap(s.lay.detailBox.h - 2))
+	default:
 		s.pan(0, float64(rows)*part)
-		return
 	}
-	if part == panLeap {
-		rows *= max(s.lay.list.h-2, 1)
-	}
-	s.moveSelection(rows)
 }
 
-func (s *screen) zoom(dz float64) {
-	s.fitting, s.members = false, nil // a cluster is one of its zoom
-	s.view.ZoomAt(dz, float64(s.view.W)/2, float64(s.view.H)/2)
+func (s *screen) inEvents() bool { return s.focus == onEvents && !s.lay.eventBox.empty() }
+
+func (s *screen) zoom(dz float64) { s.zoomAt(dz, float64(s.view.W)/2, float64(s.view.H)/2) }
+
+func (s *screen) zoomAt(dz, x, y float64) {
+	s.fitting = false
+	if s.mask != nil {
+		dz = min(dz, maskedZoom-s.view.Zoom)
+	}
+	s.view.ZoomAt(dz, x, y)
 }
 
-// fitAll shows every device, and goes on doing so while they move until the view is
-// panned or zoomed.
+// fitAll shows every device that is meant, and goes on doing so while they move until the
+// view is panned or zoomed.
 func (s *screen) fitAll() {
 	s.follow, s.fitting = false, true
 	s.fit()
@@ -59,19 +70,27 @@ const (
 func (s *screen) fit() {
 	s.places = s.places[:0]
 	for i := range s.frame.Points {
-		if p := &s.frame.Points[i]; p.Alive() && p.Placed() {
-			s.places = append(s.places, p.Pos)
+		if s.fits(i) {
+			s.places = append(s.places, s.roughly(s.frame.Points[i].Pos))
 		}
 	}
 	s.view.Fit(s.places, fitZoom)
 	s.fitted = len(s.places)
+	s.blur()
 }
 
+// fits tells whether a point is among those that the view is fitted to.
+func (s *screen) fits(i int) bool {
+	p := &s.frame.Points[i]
+	return p.Alive() && p.Placed() && s.frame.Marks[i].Matches()
+}
+
+// selectedPos is where the selected device may be shown.
 func (s *screen) selectedPos() (pos world.Pos, ok bool) {
 	if s.selIndex == fleet.Nobody || !s.frame.Points[s.selIndex].Placed() {
 		return world.Pos{}, false
 	}
-	return s.frame.Points[s.selIndex].Pos, true
+	return s.roughly(s.frame.Points[s.selIndex].Pos), true
 }
 
 func (s *screen) centreOn(minZoom float64) {
@@ -80,11 +99,25 @@ func (s *screen) centreOn(minZoom float64) {
 		s.view.Centre = pos
 		s.view.Zoom = max(s.view.Zoom, minZoom)
 		s.view.Clamp()
+		s.blur()
 	}
 }
 
-func (s *screen) zoomToSelected() { s.centreOn(nearZoom) }
+func (s *screen) zoomToSelected() {
+	if s.needSelection() {
+		s.centreOn(nearZoom)
+	}
+}
 
+// needSelection says so if nothing is selected.
+func (s *screen) needSelection() bool {
+	if s.sel == 0 {
+		s.say("select a device first: " + s.keyFor("next") + " takes the next one")
+	}
+	return s.sel != 0
+}
+
+// goToSelected shows the selected device on the map.
 func (s *screen) goToSelected() {
 	if s.sel == 0 {
 		s.selectRow(0)
@@ -93,6 +126,73 @@ func (s *screen) goToSelected() {
 	s.centreOn(goToZoom)
 	if s.lay.kind == compact {
 		s.focus = onMap
+	}
+}
+
+// lookInto goes one level deeper: from an event or a row of the list to the device, on the
+// map from a badge to its members, and from a device to its details.
+func (s *screen) lookInto() {
+	if s.inEvents() {
+		s.goToEvent()
+		return
+	}
+	if s.listFocused() && s.lay.kind != listOnly || s.focus == onDetails {
+		s.goToSelected()
+		return
+	}
+	hit := s.looksAt()
+	switch {
+	case hit.Count > 0:
+		s.showMembers(hit)
+	case s.selIndex != fleet.Nobody:
+		s.showDetails()
+	case hit.Device != fleet.Nobody:
+		s.choose(hit.Device)
+	default:
+		s.selectRow(0)
+	}
+}
+
+// looksAt is what the map shows where the selected device is, or in its middle. The badge
+// of a cluster that is listed already is not in it.
+func (s *screen) looksAt() chart.Hit {
+	hit := chart.Hit{Device: fleet.Nobody}
+	if s.lay.m.empty() {
+		return hit
+	}
+	pos, ok := s.selectedPos()
+	if !ok && s.selIndex != fleet.Nobody {
+		return hit // nobody knows where it is
+	}
+	x, y := s.lay.m.w/2, s.lay.m.h/2
+	if ok {
+		x, y = s.cellOf(pos)
+	}
+	if hit = s.chart.At(x, y); slices.Contains(s.members, s.sel) {
+		hit.Count = 0
+	}
+	return hit
+}
+
+// cellOf is the cell of the map that a place shows in.
+func (s *screen) cellOf(pos world.Pos) (x, y int) {
+	v := s.view
+	v.Snap() // as the chart does
+	m := v.Mapper()
+	dx, dy := m.Cell(pos)
+	return int(dx >> 1), int(dy >> 2)
+}
+
+// showDetails shows all that is known of the selected device: in the pane if there is
+// one, else instead of the map. Where they are shown already the map goes to the device.
+func (s *screen) showDetails() {
+	switch {
+	case s.lay.kind != panes:
+		s.focus = onDetails
+	case !s.details:
+		s.details, s.opened = true, true
+	default:
+		s.centreOn(goToZoom)
 	}
 }
 
@@ -106,20 +206,29 @@ func (s *screen) toggleFollow() {
 	}
 }
 
+// togglePause lets the picture stand, or go on. What stands is a copy, so that all of it
+// is of one moment, whatever is asked of it.
 func (s *screen) togglePause() {
-	s.paused = !s.paused
-	s.pausedAt = s.store.Status().Fixes
+	if s.held != nil {
+		s.held = nil
+		return
+	}
+	s.held = s.live.Still()
 }
 
 func (s *screen) sortBy(by fleet.Column, reverse bool) {
 	s.list.by, s.list.reverse, s.list.top = by, reverse, 0
+	s.group()
+	if s.lay.kind != panes {
+		s.say("the list is sorted " + s.list.sorted())
+	}
 }
 
 // rows are the devices that the list shows, in its order: all, those that are meant, or
 // the members of a cluster.
 func (s *screen) rows() []int32 {
 	if s.members != nil {
-		return s.members
+		return s.grouped
 	}
 	s.order.Ask(s.list.by, s.list.reverse, &s.frame)
 	return s.order.Rows()
@@ -128,9 +237,46 @@ func (s *screen) rows() []int32 {
 // rowOf is where a point stands in the list, -1 if it does not.
 func (s *screen) rowOf(point int32) int {
 	if s.members != nil {
-		return slices.Index(s.members, point)
+		return slices.Index(s.grouped, point)
 	}
 	return s.order.Row(point)
+}
+
+// showMembers lists the devices of a badge.
+func (s *screen) showMembers(h chart.Hit) {
+	s.grouped = s.chart.Members(s.grouped[:0], h.Cluster)
+	s.members = make([]track.DeviceID, 0, len(s.grouped))
+	for _, i := range s.grouped {
+		if fix, _, ok := s.store.Info(i); ok {
+			s.members = append(s.members, fix.Device)
+		}
+	}
+	s.list.top = 0
+	s.focus = onList
+	s.group()
+	s.say(s.listTitle(len(s.grouped)) + "; " + s.keyFor("back") + " goes back")
+}
+
+// group finds the members of a cluster that are still there, in the order of the list.
+func (s *screen) group() {
+	if s.members == nil {
+		return
+	}
+	s.order.Ask(s.list.by, s.list.reverse, &s.frame)
+	s.groupedAt, s.grouped = s.frame.At/1000, s.grouped[:0]
+	for _, id := range s.members {
+		if i := s.store.Find(id); s.order.Row(i) >= 0 {
+			s.grouped = append(s.grouped, i)
+		}
+	}
+	slices.SortFunc(s.grouped, func(a, b int32) int { return s.order.Row(a) - s.order.Row(b) })
+}
+
+// regroup does so once a second, and when there is another order.
+func (s *screen) regroup() {
+	if s.order.Ready() || s.groupedAt != s.frame.At/1000 {
+		s.group()
+	}
 }
 
 func (s *screen) selectRow(row int) {
@@ -152,6 +298,55 @@ func (s *screen) moveSelection(by int) {
 	s.selectRow(row + by)
 }
 
+// nextMatch selects the next device of the list, after the last one the first, and brings
+// it into sight.
+func (s *screen) nextMatch(by int) {
+	rows := s.rows()
+	if len(rows) == 0 {
+		s.say(s.empty())
+		return
+	}
+	row := s.rowOf(s.selIndex) + by
+	if row < 0 && by > 0 {
+		row = 0
+	}
+	s.selectRow(((row % len(rows)) + len(rows)) % len(rows))
+	s.reveal()
+}
+
+// reveal moves the map to the selected device if that is out of sight.
+func (s *screen) reveal() {
+	pos, ok := s.selectedPos()
+	if !ok || s.lay.m.empty() || s.follow {
+		return
+	}
+	if x, y := s.cellOf(pos); !(rect{w: s.lay.m.w, h: s.lay.m.h}).has(x, y) {
+		s.centreOn(s.view.Zoom)
+	}
+}
+
+// toEnd goes to the first or the last row of what is looked at.
+func (s *screen) toEnd(last bool) {
+	row := 0
+	if last {
+		row = max(len(s.rows()), len(s.events.list))
+	}
+	if s.inEvents() {
+		s.events.move(row-s.events.at, s.lay.eventBox.inner().h)
+		return
+	}
+	s.selectRow(row)
+}
+
+// askPlace asks where to go; in a list it is the way to its top.
+func (s *screen) askPlace() {
+	if s.listFocused() || s.inEvents() {
+		s.toEnd(false)
+		return
+	}
+	s.ask(forPlace, "")
+}
+
 // choose selects the device of a point.
 func (s *screen) choose(point int32) {
 	if fix, _, ok := s.store.Info(point); ok {
@@ -159,107 +354,35 @@ func (s *screen) choose(point int32) {
 	}
 }
 
+// home is what is looked at where nobody asked for anything else.
+func (s *screen) home() focus {
+	if s.lay.kind == listOnly {
+		return onList
+	}
+	return onMap
+}
+
 // back undoes one thing at a time.
 func (s *screen) back() {
 	switch {
+	case s.focus == onDetails && s.members != nil:
+		s.focus = onList
+	case s.focus == onDetails:
+		s.focus = s.home()
 	case s.members != nil:
 		s.members, s.list.top = nil, 0
-	case s.focus != onMap && s.lay.kind == compact:
-		s.focus = onMap
+		if s.lay.kind != panes {
+			s.focus = s.home()
+		}
+	case s.lay.kind != panes && s.focus != s.home():
+		s.focus = s.home()
+	case s.opened && s.details:
+		s.details, s.opened = false, false
 	case s.follow:
 		s.follow = false
 	case s.sel != 0:
 		s.sel, s.selIndex = 0, fleet.Nobody
 	case s.flt != nil:
 		_ = s.setFilter("") // nothing can be wrong with it
-	}
-}
-
-// mouse takes an event of the mouse, in cells of the screen.
-func (s *screen) mouse(e tty.Event) {
-	s.dirty = true
-	if s.help {
-		s.help = e.Kind != tty.Click
-		return
-	}
-	switch e.Kind {
-	case tty.Click:
-		s.press(e.X, e.Y)
-	case tty.Drag:
-		s.drag(e.X, e.Y)
-	case tty.Release:
-		s.release(e.X, e.Y)
-	case tty.Wheel:
-		up := 1
-		if e.Button == tty.WheelDown {
-			up = -1
-		}
-		s.wheel(e.X, e.Y, up)
-	}
-}
-
-func (s *screen) press(x, y int) {
-	s.dragging, s.dragged = s.lay.m.has(x, y), false
-	s.dragX, s.dragY = x, y
-	if in := s.lay.eventBox.inner(); in.has(x, y) {
-		s.focus = onEvents
-		s.events.at = min(s.events.top+y-in.y, max(len(s.events.list)-1, 0))
-		return
-	}
-	if !s.lay.list.has(x, y) {
-		return
-	}
-	s.focus = onList
-	rows := s.rows()
-	if row := s.list.top + y - s.lay.list.y - 1; y > s.lay.list.y && row < len(rows) {
-		again := rows[row] == s.selIndex
-		s.selectRow(row)
-		if again {
-			s.goToSelected()
-		}
-	}
-}
-
-func (s *screen) drag(x, y int) {
-	if !s.dragging || x == s.dragX && y == s.dragY {
-		return
-	}
-	s.take()
-	s.view.Pan(float64(2*(s.dragX-x)), float64(4*(s.dragY-y)))
-	s.dragX, s.dragY, s.dragged = x, y, true
-}
-
-func (s *screen) release(x, y int) {
-	if s.dragging && !s.dragged {
-		s.selectNear(x, y)
-		s.focus = onMap
-	}
-	s.dragging = false
-}
-
-// selectNear selects the device nearest to a cell of the map, within two cells.
-func (s *screen) selectNear(x, y int) {
-	switch hit := s.chart.At(x-s.lay.m.x, y-s.lay.m.y); {
-	case hit.Count > 0:
-		s.showMembers(hit)
-	case hit.Device != fleet.Nobody:
-		s.choose(hit.Device)
-	}
-}
-
-func (s *screen) wheel(x, y, up int) {
-	switch {
-	case s.lay.m.has(x, y):
-		s.fitting = false
-		dx, dy := float64(2*(x-s.lay.m.x)+1), float64(4*(y-s.lay.m.y)+2)
-		if s.follow {
-			dx, dy = float64(s.view.W)/2, float64(s.view.H)/2
-		}
-		s.view.ZoomAt(float64(up)*zoomStep, dx, dy)
-	case s.lay.list.has(x, y):
-		s.list.top -= 3 * up
-		s.list.clamp(max(s.lay.list.h-1, 1), len(s.rows()))
-	case s.lay.eventBox.has(x, y):
-		s.events.top = max(min(s.events.top-3*up, len(s.events.list)-s.lay.eventBox.inner().h), 0)
 	}
 }

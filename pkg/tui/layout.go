@@ -14,8 +14,8 @@ type layoutKind uint8
 
 const (
 	panes    layoutKind = iota // from 100x30 on: map, details and list side by side
-	compact                    // map or list, details in one line
-	listOnly                   // below 60x16
+	compact                    // one view at a time, details and the latest event in a line each
+	listOnly                   // below 60x16: likewise, and no map
 )
 
 // layout is where things are. What is not shown is empty.
@@ -31,50 +31,85 @@ type layout struct {
 	hints, detail, event int
 }
 
+// shown is what people want to see, as far as it fits.
+type shown struct {
+	most            layoutKind
+	focus           focus
+	events, details bool
+	still           bool // a picture: no hints
+}
+
 // Rows of boxes, with their frames.
 const (
-	detailRows = 12
-	eventRows  = 9 // from eventsFrom rows on, and fewEvents below
-	fewEvents  = 5
-	eventsFrom = 40
+	detailRows    = 15 // from roomyFrom rows on, and fewDetails below
+	fewDetails    = 12
+	eventRows     = 9 // likewise
+	fewEvents     = 5
+	roomyFrom     = 40
+	lineInListFor = 8 // rows from which on a list spares one for details
 )
 
-func layOut(w, h int, most layoutKind, f focus, events, still bool) layout {
-	l := layout{hints: -1, detail: -1, event: -1}
-	if still {
-		defer func() { l.hints = -1 }()
-		h++ // for the hints that are not drawn
+func layOut(w, h int, v shown) layout {
+	full := h
+	if v.still {
+		full++ // for the hints that are not drawn
 	}
+	l := layout{hints: -1, detail: -1, event: -1}
 	switch {
-	case w >= 100 && h >= 30 && most == panes:
-		l.hints = h - 1
-		side, low := min(max(w/4, 36), 44), 0
-		if events {
-			if low = eventRows; h < eventsFrom {
-				low = fewEvents
-			}
-			l.eventBox = rect{0, h - 1 - low, w, low}
-		}
-		l.mapBox = rect{0, 1, w - side, h - 2 - low}
-		l.m = l.mapBox.inner()
-		l.detailBox = rect{w - side, 1, side, detailRows}
-		l.listBox = rect{w - side, 1 + detailRows, side, h - 2 - detailRows - low}
-		l.list = l.listBox.inner()
-	case w >= 60 && h >= 16 && most <= compact:
-		l.kind = compact
-		l.hints, l.event, l.detail = h-1, h-2, h-3
-		body := rect{0, 1, w, h - 4}
-		switch f {
-		case onList:
-			l.list = body
-		case onEvents:
-			l.eventBox = body
-		default:
-			l.m = body
-		}
+	case w >= 100 && full >= 30 && v.most == panes:
+		l.sideBySide(w, full, &v)
+	case w >= 60 && full >= 16 && v.most <= compact:
+		l.kind, l.hints, l.event = compact, full-1, full-2
+		l.oneView(w, l.event, &v)
 	default:
 		l.kind = listOnly
-		l.list = rect{0, 1, w, h - 1}
+		if h < lineInListFor {
+			v.details = false
+		}
+		l.oneView(w, h, &v)
+	}
+	if v.still {
+		l.hints = -1
 	}
 	return l
+}
+
+func (l *layout) sideBySide(w, h int, v *shown) {
+	l.hints = h - 1
+	side, low, about := min(max(w/4, 36), 44), 0, 0
+	if v.details {
+		about = fewDetails
+	}
+	if v.events {
+		low = fewEvents
+	}
+	if h >= roomyFrom {
+		about, low = about*detailRows/fewDetails, low*eventRows/fewEvents
+	}
+	l.mapBox = rect{0, 1, w - side, h - 2 - low}
+	l.m = l.mapBox.inner()
+	l.detailBox = rect{w - side, 1, side, about}
+	l.listBox = rect{w - side, 1 + about, side, h - 2 - about - low}
+	l.list = l.listBox.inner()
+	l.eventBox = rect{0, h - 1 - low, w, low}
+}
+
+// oneView gives the rows from 1 up to end to whatever is looked at, and the last of them
+// to a line of details.
+func (l *layout) oneView(w, end int, v *shown) {
+	if v.details && v.focus != onDetails {
+		end--
+		l.detail = end
+	}
+	body := rect{0, 1, w, end - 1}
+	switch {
+	case v.focus == onDetails:
+		l.detailBox = body
+	case v.focus == onEvents:
+		l.eventBox = body
+	case v.focus == onList, l.kind == listOnly:
+		l.list = body
+	default:
+		l.m = body
+	}
 }

@@ -22,8 +22,9 @@ import (
 // screen is the whole of the map's face: what is shown, and what a key or the mouse
 // does to it. It is a tty.Page, and so knows no terminal. It belongs to one goroutine.
 type screen struct {
-	store  *fleet.Store // what is shown: the present, or the past
+	store  *fleet.Store // what is shown: the present, a moment of it that is held, or the past
 	live   *fleet.Store // the present
+	held   *fleet.Store // a copy of it, while the picture is paused; else nil
 	player *past.Player // the way from one to the other; nil: there is only the present
 	server string
 	face
@@ -41,20 +42,22 @@ type screen struct {
 	list  list
 	order *fleet.Order
 
-	prompt  prompt
-	events  eventPane
-	flt     *filter.Filter // who is meant; nil is all
-	wanted  string         // its text
-	members []int32        // of a cluster, instead of who is meant; nil is none
-	colour  look.ColourBy
-	mask    *fleet.Mask
-	over    []*overlay.Overlay
-	said    saying
-	copies  string           // for the clipboard, until it was handed over
-	moved   uint64           // of the player, when it was looked at
-	first   []track.DeviceID // whose history is wanted first
-	fast    float64          // how fast the past goes by, 0 is as life does
-	slots   []int            // memory for a sparkline
+	prompt    prompt
+	events    eventPane
+	flt       *filter.Filter   // who is meant; nil is all
+	wanted    string           // its text
+	members   []track.DeviceID // of a cluster, instead of who is meant; nil is none
+	grouped   []int32          // those of them that are there, as the list shows them
+	groupedAt int64            // when they were looked for, unix seconds
+	colour    look.ColourBy
+	mask      *fleet.Mask
+	over      []*overlay.Overlay
+	said      saying
+	copies    string           // for the clipboard, until it was handed over
+	moved     uint64           // of the player, when it was looked at
+	first     []track.DeviceID // whose history is wanted first
+	fast      float64          // how fast the past goes by, 0 is as life does
+	slots     []int            // memory for a sparkline
 
 	sel      track.DeviceID // 0 is none
 	selIndex int32          // where it is in the frame, fleet.Nobody if it is not
@@ -63,7 +66,9 @@ type screen struct {
 	fitted   int  // how many devices it was fitted to
 	fittedAt time.Time
 	trails   chart.TrailMode
-	layers   chart.Layers
+	base     int  // which of bases is drawn
+	details  bool // are to be seen, as far as there is room
+	opened   bool // and only because of Enter
 	help     bool
 	helpTop  int // first line of it that is shown
 	noMouse  bool
@@ -71,8 +76,6 @@ type screen struct {
 	redraw   bool
 	suspend  bool
 	still    bool // one frame only: no hints
-	paused   bool
-	pausedAt uint64
 
 	dragging, dragged bool
 	dragX, dragY      int
@@ -80,7 +83,7 @@ type screen struct {
 	dirty   bool        // a key or the mouse changed something
 	frame   fleet.Frame // what is shown
 	at      time.Time   // of frame
-	second  int64       // of the last picture
+	second  int64       // of the present, in the last picture
 	places  []world.Pos
 	speed   float64 // fixes a second
 	counted uint64
@@ -100,16 +103,17 @@ const (
 	onMap focus = iota
 	onList
 	onEvents
+	onDetails // in full, where there is no pane for them
 )
 
 func newScreen(o *Options, store *fleet.Store, f face) (*screen, error) {
 	s := &screen{
 		store: store, live: store, order: fleet.NewOrder(store), server: canvas.Clean(o.Server), face: f, link: &tty.Pace{},
-		selIndex: fleet.Nobody, fitting: true, layers: chart.Everything, dirty: true,
+		selIndex: fleet.Nobody, fitting: true, dirty: true,
 		view: world.View{Centre: world.Project(geo.Deg(20, 10))},
 		conf: o.settings(), getenv: o.getenv, flt: o.Filter, wanted: o.Filter.String(), over: o.Overlays,
 	}
-	s.events.shown = true
+	s.events.shown, s.details = true, true
 	s.prefer()
 	return s, s.bind(o)
 }
@@ -138,11 +142,7 @@ func (s *screen) Handle(e tty.Event) {
 			s.prompt.insert(e.Text)
 			s.typed()
 		}
-	case tty.Click:
-		if e.Button == tty.Left {
-			s.mouse(e)
-		}
-	case tty.Drag, tty.Release:
+	case tty.Click, tty.Drag, tty.Release:
 		s.mouse(e)
 	case tty.Wheel:
 		if e.Button == tty.WheelUp || e.Button == tty.WheelDown {
@@ -166,25 +166,44 @@ func (s *screen) Wants() tty.Wants {
 }
 
 func (s *screen) arrange() {
-	s.lay = layOut(s.w, s.h, s.most, s.focus, s.events.shown, s.still)
+	before := s.lay.kind
+	look := shown{s.most, s.focus, s.events.shown, s.details, s.still}
+	if s.lay = layOut(s.w, s.h, look); !s.has(s.focus) || s.lay.kind == listOnly && before != listOnly {
+		s.focus = s.home()
+		look.focus = s.focus
+		s.lay = layOut(s.w, s.h, look)
+	}
 	if !s.lay.m.empty() && (s.view.W != 2*s.lay.m.w || s.view.H != 4*s.lay.m.h) {
 		s.view.Resize(2*s.lay.m.w, 4*s.lay.m.h)
 	}
 }
 
-func (s *screen) listFocused() bool { return s.lay.kind == listOnly || s.focus == onList }
+// has tells whether there is such a thing to be looked at.
+func (s *screen) has(f focus) bool {
+	switch f {
+	case onMap:
+		return s.lay.kind != listOnly
+	case onEvents:
+		return !s.lay.eventBox.empty() || s.lay.kind != panes
+	case onDetails:
+		return s.lay.kind != panes
+	}
+	return true
+}
+
+func (s *screen) listFocused() bool { return s.focus == onList && !s.lay.list.empty() }
 
 // Due tells whether a frame would look different from the last one.
 func (s *screen) Due(time.Time) bool {
-	return s.dirty || s.order.Ready() || s.store.Now().Unix() != s.second || s.player != nil && s.player.State().Version != s.moved ||
-		!s.paused && (s.store.Status().Version != s.frame.Status.Version || s.store.Events().Version() != s.events.version)
+	return s.dirty || s.order.Ready() || s.live.Now().Unix() != s.second || s.player != nil && s.player.State().Version != s.moved ||
+		s.store.Status().Version != s.frame.Status.Version || s.store.Events().Version() != s.events.version
 }
 
 // Draw makes a frame out of what the store holds now. It goes by the store's clock.
 func (s *screen) Draw(time.Time) *canvas.Canvas {
 	s.arrange()
 	s.refresh()
-	s.dirty, s.second = false, s.at.Unix()
+	s.dirty, s.second = false, s.live.Now().Unix()
 	s.c.Resize(s.w, s.h)
 	s.drawMap()
 	if !s.lay.list.empty() {
@@ -204,31 +223,35 @@ func (s *screen) Draw(time.Time) *canvas.Canvas {
 	return &s.c
 }
 
-// refresh takes over what is new in the store, unless the picture is paused.
+// refresh takes over what is new in the store.
 func (s *screen) refresh() {
 	s.travel()
-	now := s.store.Now()
-	s.measure(now)
-	if !s.paused || s.at.IsZero() {
-		s.at = now
-		s.frame.Refresh(s.store, s.flt)
-		s.events.renew(s.store.Events())
-	} else {
-		s.store.Tick()
+	if s.at = s.store.Now(); s.store != s.live {
+		s.live.Tick() // who falls silent meanwhile is told of
 	}
+	s.measure(s.at)
+	s.frame.Refresh(s.store, s.flt)
+	s.events.renew(s.store.Events(), s.focus == onEvents)
+	s.regroup()
 	s.selIndex = fleet.Nobody
 	if s.sel != 0 {
-		// While paused the frame may be older than the store.
-		if i := s.store.Find(s.sel); int(i) < len(s.frame.Points) {
+		if i := s.store.Find(s.sel); int(i) < len(s.frame.Points) { // else it came since
 			s.selIndex = i
 		}
 	}
+	s.steer()
+}
+
+// steer moves the view where it moves by itself: with the device that it follows, or to
+// keep everybody in sight. While a filter is typed it stays.
+func (s *screen) steer() {
+	s.blur()
 	switch pos, ok := s.selectedPos(); {
 	case s.follow && ok:
 		s.view.Centre = pos
 		s.view.Clamp()
-	case s.fitting && (s.fitted == 0 || now.Sub(s.fittedAt).Abs() >= time.Second):
-		s.fittedAt = now
+	case s.fitting && !s.prompt.isOpen() && (s.fitted == 0 || s.at.Sub(s.fittedAt).Abs() >= time.Second):
+		s.fittedAt = s.at
 		if s.strayed() {
 			s.fit()
 		}
@@ -248,17 +271,16 @@ func (s *screen) measure(now time.Time) {
 	}
 }
 
-// strayed tells whether a device is out of sight, or came or went since the view was
-// fitted.
+// strayed tells whether a device that is meant is out of sight, or came or went since the
+// view was fitted.
 func (s *screen) strayed() bool {
 	m := s.view.Mapper()
 	placed := 0
 	for i := range s.frame.Points {
-		p := &s.frame.Points[i]
-		if !p.Alive() || !p.Placed() {
+		if !s.fits(i) {
 			continue
 		}
-		if x, y := m.Dot(p.Pos); x < 0 || y < 0 || x >= float64(s.view.W) || y >= float64(s.view.H) {
+		if x, y := m.Dot(s.frame.Points[i].Pos); x < 0 || y < 0 || x >= float64(s.view.W) || y >= float64(s.view.H) {
 			return true
 		}
 		placed++
@@ -271,7 +293,7 @@ func (s *screen) drawMap() {
 		return
 	}
 	s.scene = chart.Scene{
-		View: s.view, Frame: &s.frame, Store: s.store, Theme: s.theme, Layers: s.layers, Colour: s.colour,
+		View: s.view, Frame: &s.frame, Store: s.store, Theme: s.theme, Layers: chart.Everything &^ bases[s.base].without, Colour: s.colour,
 		Trails: s.trails, Selected: s.selIndex, Followed: fleet.Nobody, Overlays: s.over, Mask: s.mask, Filtering: s.flt != nil,
 	}
 	if !s.present() || s.link.Note() != "" {
@@ -282,19 +304,47 @@ func (s *screen) drawMap() {
 	}
 	s.c.Blit(s.chart.Draw(&s.scene), s.lay.m.x, s.lay.m.y)
 	s.drawCorners()
+	box, title := s.lay.mapBox, ""
 	if s.lay.kind == panes {
-		s.frameBox(s.lay.mapBox, fmt.Sprintf("Map  z%.1f  1 cell ≈ %s", s.view.Zoom, words.Length(2*s.view.MetersPerDot())), s.focus == onMap)
-		if s.colour != look.ByState {
-			chart.WriteLegend(&s.c, s.chart.Legend(), s.lay.mapBox.x+34, s.lay.mapBox.y, s.lay.mapBox.w-36)
-		}
+		title = fmt.Sprintf("Map  z%.1f  1 cell ≈ %s%s", s.view.Zoom, words.Length(2*s.view.MetersPerDot()), s.banner())
+		s.frameBox(box, title, s.focus == onMap)
 	}
+	s.drawLegend(canvas.Width(title) + 6)
+}
+
+// banner says who is followed, where no details do.
+func (s *screen) banner() string {
+	if _, name, _, ok := s.selected(); ok && s.follow && s.lay.detail < 0 && s.lay.detailBox.empty() {
+		return "  following " + name
+	}
+	return ""
+}
+
+// drawLegend tells what the colours mean, unless they mean what the status line says: in
+// the frame of the map from a column on, or in its first row.
+func (s *screen) drawLegend(from int) {
+	if s.colour == look.ByState {
+		return
+	}
+	parts, r := s.chart.Legend(), s.lay.m
+	if s.lay.kind == panes {
+		from = max(from, 34)
+		chart.WriteLegend(&s.c, parts, s.lay.mapBox.x+from, s.lay.mapBox.y, s.lay.mapBox.w-from-2)
+		return
+	}
+	w := 1
+	for _, p := range parts {
+		w += canvas.Width(p.Text) + 3
+	}
+	s.c.Fill(r.x, r.y, min(w, r.w), 1, look.Text, look.Text, look.OnTop)
+	chart.WriteLegend(&s.c, parts, r.x+1, r.y, r.w-1)
 }
 
 // drawCorners puts the scale bar and the credits into the lower corners of the map.
 func (s *screen) drawCorners() {
 	m, note := s.lay.m, ""
 	if s.lay.kind == compact {
-		note = fmt.Sprintf("  z%.1f", s.view.Zoom)
+		note = fmt.Sprintf("  z%.1f%s", s.view.Zoom, s.banner())
 	}
 	chart.Corners(&s.c, &s.view, m.x, m.y+m.h-1, m.w, note)
 }

@@ -81,7 +81,7 @@ func TestLayoutsBySize(t *testing.T) {
 	}{
 		{120, 40, panes}, {100, 30, panes}, {99, 30, compact}, {100, 29, compact}, {60, 16, compact}, {59, 16, listOnly}, {60, 15, listOnly},
 	} {
-		if got := layOut(tt.w, tt.h, panes, onMap, true, false).kind; got != tt.want {
+		if got := layOut(tt.w, tt.h, shown{most: panes, events: true, details: true}).kind; got != tt.want {
 			t.Errorf("%dx%d: %d, want %d", tt.w, tt.h, got, tt.want)
 		}
 	}
@@ -169,7 +169,7 @@ func TestPauseFreezesThePictureNotTheFeed(t *testing.T) {
 	r := newRig(t, 80, 24, "plain").load(fixOf(1, "bus", r0, 48, 11))
 	r.press("n", "space").shows("PAUSED 0 new")
 	r.clock.Advance(time.Second)
-	r.store.Apply([]client.Fix{fixOf(1, "bus", r.clock.At, 49, 12), fixOf(2, "new", r.clock.At, 1, 1)})
+	r.live.Apply([]client.Fix{fixOf(1, "bus", r.clock.At, 49, 12), fixOf(2, "new", r.clock.At, 1, 1)})
 	r.compose()
 	r.shows("PAUSED 2 new", "1 dev")
 	r.press("space").shows("● LIVE", "2 dev", "49.00000,12.00000")
@@ -299,7 +299,7 @@ func cellOf(r *rig, id track.DeviceID) (x, y int) {
 
 func TestHelpCoversEverythingAndAnyKeyClosesIt(t *testing.T) {
 	r := newRig(t, 100, 40, "plain").load(vans(3)...)
-	r.press("?").shows("Keys", "follow the selected device", "quit", "Mouse: drag pans")
+	r.press("?").shows("Keys", "follow the selected device", "quit", "drag ", "pan the map")
 	zoom := r.view.Zoom
 	r.press("+").hides("Keys")
 	if r.view.Zoom != zoom {
@@ -340,7 +340,7 @@ func TestKeysCanBeBoundAnew(t *testing.T) {
 		t.Error("the default keys still do what they did")
 	}
 	s.key("f1")
-	s.Resize(80, 40)
+	s.Resize(80, 45)
 	if frame := string(s.Draw(epoch).Encode(nil, plainTheme, canvas.Braille)); !strings.Contains(frame, "this help") || !strings.Contains(frame, "X quit") {
 		t.Errorf("help and hints do not name the keys:\n%s", frame)
 	}
@@ -529,7 +529,7 @@ func TestFramesAreOnlyMadeWhenSomethingChanged(t *testing.T) {
 		t.Error("no new frame after a key")
 	}
 	r.press("space")
-	r.store.Apply(vans(1))
+	r.live.Apply(vans(1))
 	if r.Due(r.clock.At) {
 		t.Error("a paused picture is drawn again for fixes")
 	}

@@ -25,7 +25,7 @@ func (s *screen) drawStatus() {
 	}
 	clock := s.store.Now().UTC().Format("15:04:05Z")
 	parts := append([]part{{"trackctl", look.Title, 4}}, s.linkParts()...)
-	parts = append(parts, part{words.Thousands(s.frame.Status.Devices) + " dev", look.Bright, 2})
+	parts = append(parts, s.whoParts()...)
 	for st := filter.States; st > 0; st-- {
 		if n := s.frame.Counts[st-1]; n > 0 {
 			parts = append(parts, part{words.Thousands(n) + string(look.Glyph[st-1]), look.OfState[st-1], 3})
@@ -45,21 +45,59 @@ func (s *screen) drawStatus() {
 	}
 }
 
+// whoParts say how many devices there are, and what holds some of them back.
+func (s *screen) whoParts() []part {
+	devices := words.Thousands(s.frame.Status.Devices) + " dev"
+	if s.flt == nil {
+		return append([]part{{devices, look.Bright, 2}}, s.aside()...)
+	}
+	parts := []part{{words.Thousands(s.frame.Matched) + " of " + devices, look.Bright, 2}}
+	parts = append(parts, s.aside()...)
+	return append(parts, part{"/" + canvas.Truncate(canvas.Clean(s.wanted), 24), look.Keycap, 6})
+}
+
+// aside is what one has to know although the picture does not show it: whose list that is
+// where it has no title, and alerts while something else than the present is looked at.
+func (s *screen) aside() (parts []part) {
+	if s.members != nil && s.lay.kind != panes {
+		parts = append(parts, part{s.listTitle(len(s.grouped)), look.Title, 3})
+	}
+	if n := s.live.Events().Alerting(); n > 0 && s.store != s.live {
+		parts = append(parts, part{words.Thousands(n) + "! to be seen", look.Alert, 1})
+	}
+	return parts
+}
+
+// pausedParts say that the picture stands, what came since, and if nothing can come.
+func (s *screen) pausedParts(st *fleet.Status) []part {
+	parts := []part{{fmt.Sprintf("‖ PAUSED %s new", words.Thousands(int(st.Fixes-s.held.Status().Fixes))), look.Warn, 0}}
+	if st.Link.State == fleet.Reconnecting {
+		parts = append(parts, s.lostPart(&st.Link))
+	}
+	return parts
+}
+
+func (s *screen) lostPart(link *fleet.Link) part {
+	return part{"○ RECONNECTING " + words.Age(s.live.Now().Sub(link.Since)), look.Warn, 0}
+}
+
 // linkParts says how the feed is doing.
 func (s *screen) linkParts() []part {
-	st := s.store.Status()
-	link := st.Link
-	switch {
-	case !s.present():
+	if !s.present() {
 		return s.pastParts()
+	}
+	st := s.live.Status()
+	link := st.Link
+	link.Note = s.mask.Text(link.Note)
+	switch {
 	case link.State == fleet.Denied:
-		return []part{{"○ DENIED", look.Alert, 0}, {s.mask.Text(link.Note), look.Warn, 6}}
-	case s.paused:
-		return []part{{fmt.Sprintf("‖ PAUSED %s new", words.Thousands(int(st.Fixes-s.pausedAt))), look.Warn, 0}}
+		return []part{{"○ DENIED", look.Alert, 0}, {link.Note, look.Warn, 6}}
+	case s.held != nil:
+		return s.pausedParts(&st)
 	case link.State == fleet.Connecting:
 		return []part{{"○ CONNECTING", look.Warn, 0}, {s.server, look.Dim, 5}}
 	case link.State == fleet.Reconnecting:
-		return []part{{"○ RECONNECTING " + words.Age(s.store.Now().Sub(link.Since)), look.Warn, 0}, {link.Note, look.Warn, 6}}
+		return []part{s.lostPart(&link), {link.Note, look.Warn, 6}}
 	case link.State == fleet.Ended:
 		return []part{{"○ ENDED", look.Dim, 0}, {link.Note, look.Dim, 6}}
 	}
@@ -98,7 +136,11 @@ func fitParts(parts []part, w int) []part {
 }
 
 func (s *screen) drawHints() {
-	if s.lay.hints < 0 || s.drawSaying(s.lay.hints) {
+	at := s.lay.hints
+	if at < 0 && s.h > 2 && !s.still {
+		at = s.h - 1 // a list has no line for hints, but what was asked for has to be answered
+	}
+	if s.drawSaying(at) || s.lay.hints < 0 {
 		return
 	}
 	var parts []part

@@ -16,20 +16,28 @@ import (
 // leap is how many steps a leap in time is.
 const leap = 10
 
-// present tells whether the screen shows what is, and not what was.
-func (s *screen) present() bool { return s.store == s.live }
+// present tells whether the screen shows what is, or was when the picture was paused, and
+// not what history tells.
+func (s *screen) present() bool { return s.store == s.live || s.store == s.held }
 
-// travel takes the store that the player shows now. Devices are known by their ids, so the
-// selection stays.
+// travel takes the store that is to be shown now: of the player, or the one that is held.
+// Devices are known by their ids, so the selection stays.
 func (s *screen) travel() {
-	if s.player == nil {
-		return
+	store := s.live
+	if s.player != nil {
+		s.moved = s.player.State().Version
+		store = s.player.Store()
 	}
-	s.moved = s.player.State().Version
-	if store := s.player.Store(); store != s.store {
-		s.store, s.members = store, nil
+	switch {
+	case store != s.live:
+		s.held = nil // a picture of the present is no picture of the past
+	case s.held != nil:
+		store = s.held
+	}
+	if store != s.store {
+		s.store = store
 		s.events.forget()
-		s.counted, s.countAt, s.paused = 0, time.Time{}, false
+		s.counted, s.countAt = 0, time.Time{}
 	}
 }
 
@@ -56,7 +64,9 @@ func (s *screen) wantFirst() {
 	s.player.First(s.first)
 }
 
+// goLive goes back to the present, as it is now.
 func (s *screen) goLive() {
+	s.held = nil
 	if s.player != nil {
 		s.player.Live()
 	}

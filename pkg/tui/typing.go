@@ -16,7 +16,7 @@ type saying struct {
 
 const sayFor = 5 * time.Second
 
-func (s *screen) say(text string) { s.said = saying{text, s.at.Add(sayFor)} }
+func (s *screen) say(text string) { s.said = saying{text, s.live.Now().Add(sayFor)} }
 
 // ask opens the prompt.
 func (s *screen) ask(what purpose, text string) {
