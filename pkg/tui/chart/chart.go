@@ -70,7 +70,26 @@ const (
 	Reckon // where devices ought to be by now
 
 	Everything = Fill | Borders | Cities | Grid | Overlays | Clusters | Labels | Reckon
+
+	// Base is what Bases choose from; coasts are in every picture.
+	Base = Fill | Borders | Cities | Grid
 )
+
+// Bases are ways to draw the world below the devices, in the order in which a key goes
+// through them: the first is what a map begins with.
+var Bases = []struct {
+	Name   string
+	Layers Layers // out of Base
+}{
+	{"full", Base},
+	{"no land", Base &^ Fill},
+	{"no borders", Base &^ (Fill | Borders)},
+	{"coasts and grid", Grid},
+	{"coasts", 0},
+}
+
+// With puts one of Bases under whatever else is shown.
+func (l Layers) With(base int) Layers { return l&^Base | Bases[base].Layers }
 
 // Scene is what a picture is made of.
 type Scene struct {

@@ -145,4 +145,26 @@ func TestLayersCanBeLeftOut(t *testing.T) {
 	}
 }
 
+// Whoever goes through the bases sees another map at every step, and the devices in all.
+func TestEveryBaseIsAMapOfItsOwn(t *testing.T) {
+	bus := tuitest.Fix(1, "bus", epoch, 45.6, 13.8)
+	seen := map[string]string{}
+	for i, b := range Bases {
+		layers := Everything.With(i)
+		if layers&Base != b.Layers || layers|Base != Everything {
+			t.Errorf("%s: layers %b", b.Name, layers)
+		}
+		c, s := drawn(t, layers, nil, bus)
+		s.Theme, s.View.Zoom = themeOf("dark"), 7
+		got := c.picture(s)
+		if other, twice := seen[got]; twice {
+			t.Errorf("%s and %s are the same picture:\n%s", b.Name, other, got)
+		}
+		if !strings.Contains(got, "bus") {
+			t.Errorf("%s: no device:\n%s", b.Name, got)
+		}
+		seen[got] = b.Name
+	}
+}
+
 var epoch = tuitest.Epoch.Add(-time.Second)
