@@ -19,7 +19,7 @@ func TestPicturesWithAndWithoutColours(t *testing.T) {
 	if err := Text(&text, c, theme); err != nil || text.String() != "ab\n\n" {
 		t.Errorf("%q, %v", text.String(), err)
 	}
-	if err := ANSI(&ansi, c, theme); err != nil || ansi.String() != "\x1b[0;1;32mab\x1b[m\n\n" {
+	if err := ANSI(&ansi, c, theme); err != nil || ansi.String() != "\x1b[0;32mab\x1b[m\n\n" {
 		t.Errorf("%q, %v", ansi.String(), err)
 	}
 }

@@ -281,7 +281,7 @@ func (k *card) drawThemes() {
 		if err != nil {
 			continue
 		}
-		k.linef("  %-9s %s  %s", name, k.states(t), contrastOf(t))
+		k.linef("  %-9s %s  %s", name, k.states(t), k.contrastOf(t))
 	}
 }
 
@@ -317,9 +317,9 @@ var profiles = map[look.Profile]colorprofile.Profile{
 
 // contrastOf says how well the faintest state of a theme can be read on its land. 4.5 is
 // what is asked of text. The colours of a palette are the terminal's, and not known.
-func contrastOf(t *look.Theme) string {
+func (k *card) contrastOf(t *look.Theme) string {
 	land, known := colour256(t.BG[look.Land], "48")
-	if !known {
+	if !known || k.profile < look.Colour256 {
 		return "your palette"
 	}
 	least := math.Inf(1)
