@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -22,6 +23,7 @@ import (
 	"tracker/pkg/tui/snap"
 	tuitell "tracker/pkg/tui/tell"
 	"tracker/pkg/tui/tty"
+	"tracker/pkg/tui/world"
 )
 
 // mapFlags are what the map is told.
@@ -36,6 +38,7 @@ type mapFlags struct {
 	size        string
 	config      string
 	overlays    []string
+	opening     tui.Opening
 	printed     [3]bool // settings, keys, schema
 	length      time.Duration
 
@@ -60,6 +63,7 @@ Colours, keys, filters and overlays are set in a file, map.toml in the configura
 directory; --print-config writes one to begin with. Flags come before it.`,
 		Example: `  trackctl map
   trackctl map --map harbour --filter 'state:moving speed>50'
+  trackctl map --goto Rotterdam --zoom 9
   trackctl map --once --format svg --size 120x40 > map.svg
   trackctl map --plain --for 20s
   trackctl map --format jsonl | jq 'select(.type)'
@@ -95,6 +99,9 @@ directory; --print-config writes one to begin with. Flags come before it.`,
 	f.StringVar(&m.glyphs, "glyphs", "", "auto, braille, block or ascii")
 	f.StringVar(&m.format, "format", "", "of --once: "+strings.Join(snap.Pictures, ", ")+"; or jsonl: fixes and events, a line each")
 	f.StringVar(&m.size, "size", "", "of --once, `COLSxROWS`")
+	f.StringVar(&m.opening.Place, "goto", "", "begin at a `PLACE`: a device, a city, or LAT,LON")
+	f.Float64Var(&m.opening.Zoom, "zoom", 0, "begin at this `ZOOM`, 4 for a country, 9 for a bay (default: what suits the place)")
+	f.StringVar(&m.opening.At, "at", "", "begin at a `TIME` in the past: 14:05, 2026-01-02T14:05:00Z, or -10m")
 	f.StringVar(&m.config, "config", "", "`file` of settings (default: TRACK_MAP_CONFIG, or map.toml in the configuration directory)")
 	f.StringArrayVar(&m.overlays, "overlay", nil, "a GeoJSON `file` to draw below the devices; may be given again")
 	f.BoolVar(&m.printed[0], "print-config", false, "print the settings that hold, as a file of them")
@@ -151,6 +158,10 @@ func (m *mapFlags) check() error {
 		return usagef("--format %q goes with --once", m.format)
 	case m.format != "" && m.format != eventLines && !slices.Contains(snap.Pictures, m.format):
 		return usagef("--format %q: want %s, or jsonl", m.format, strings.Join(snap.Pictures, ", "))
+	case m.opening != (tui.Opening{}) && (m.plain || m.format == eventLines):
+		return usagef("--goto, --zoom and --at are of the map, not of sentences")
+	case m.opening.Zoom < 0 || m.opening.Zoom > world.MaxZoom || math.IsNaN(m.opening.Zoom):
+		return usagef("--zoom %v: want 0 to %v", m.opening.Zoom, world.MaxZoom)
 	case m.size != "" && !m.once:
 		return usagef("--size goes with --once")
 	}
@@ -202,7 +213,7 @@ func (a *app) showMap(ctx context.Context, area client.Area, m *mapFlags, set *c
 	defer watch.Close()
 	o := tui.Options{
 		Server: conn.Server(), Theme: set.Theme, Glyphs: set.Glyphs, Mouse: set.Mouse, Ages: ages, Feed: tuifleet.FromWatch(watch),
-		Conf: set, Keys: keys, Filter: flt, Overlays: over, Past: past.FromConn(conn, pastStreams), Format: m.format, Cols: m.cols, Rows: m.rows,
+		Conf: set, Keys: keys, Filter: flt, Opening: m.opening, Overlays: over, Past: past.FromConn(conn, pastStreams), Format: m.format, Cols: m.cols, Rows: m.rows,
 	}
 	if o.StateDir, err = stateDir(); err != nil {
 		o.StateDir = ""

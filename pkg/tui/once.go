@@ -15,7 +15,8 @@ import (
 const onceWait = 10 * time.Second
 
 // Once writes one frame to w and returns: when the first snapshot is complete, or when
-// the feed ends or ten seconds have passed. On a terminal the frame has its size and
+// the feed ends or ten seconds have passed; of the past, when all of it is loaded, in a
+// minute at most. On a terminal the frame has its size and
 // colours; anywhere else it is plain text of 80x24, or COLUMNS and LINES.
 func Once(ctx context.Context, w io.Writer, o Options) error {
 	f, err := o.look(tty.Profile(w, o.environ()))
@@ -34,6 +35,9 @@ func Once(ctx context.Context, w io.Writer, o Options) error {
 	s.Resize(o.size(w))
 	s.refresh()
 	s.fit()
+	if err := s.showThen(ctx, &o); err != nil {
+		return err
+	}
 	picture := s.Draw(s.store.Now())
 	if o.Format != "" {
 		return snap.Picture(w, o.Format, picture, f.colours)

@@ -32,7 +32,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	s.noMouse = !o.Mouse
+	s.noMouse, s.opening = !o.Mouse, o.Opening
 	if o.Past != nil {
 		s.player = past.New(o.Past, store, o.Now)
 	}

@@ -75,7 +75,8 @@ type screen struct {
 	quit     bool
 	redraw   bool
 	suspend  bool
-	still    bool // one frame only: no hints
+	still    bool    // one frame only: no hints
+	opening  Opening // where to begin, until there are devices
 
 	dragging, dragged bool
 	dragX, dragY      int
@@ -238,6 +239,9 @@ func (s *screen) refresh() {
 		if i := s.store.Find(s.sel); int(i) < len(s.frame.Points) { // else it came since
 			s.selIndex = i
 		}
+	}
+	if s.opening != (Opening{}) {
+		s.begin()
 	}
 	s.steer()
 }

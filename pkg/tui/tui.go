@@ -33,6 +33,7 @@ type Options struct {
 	Conf   *conf.Config   // what else people set; nil is what everybody has
 	Filter *filter.Filter // who is meant at first; nil is all
 
+	Opening    Opening // what Run and Once show first
 	Overlays   []*overlay.Overlay
 	Past       past.Source // where history comes from; nil: there is only the present
 	Format     string      // of Once: one of snap.Pictures; empty is what suits the output

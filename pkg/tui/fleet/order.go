@@ -46,6 +46,7 @@ type Order struct {
 	by      Column // what was asked for last, and when
 	reverse bool
 	asked   uint64
+	version uint64
 	at      time.Time
 }
 
@@ -83,7 +84,8 @@ func (o *Order) Row(point int32) int {
 func (o *Order) Ready() bool { return len(o.done) > 0 }
 
 // Ask brings the order up to a frame, or begins to: when another order, filter or store
-// is wanted than before, else when the order is old enough. The frame may go on.
+// is wanted than before, else when the order is old enough, or when the store's clock is
+// held and what it shows is still coming in. The frame may go on.
 func (o *Order) Ask(by Column, reverse bool, f *Frame) {
 	if o.Ready() {
 		o.take(<-o.done)
@@ -92,10 +94,11 @@ func (o *Order) Ask(by Column, reverse bool, f *Frame) {
 	age := now.Sub(o.at)
 	same := by == o.by && reverse == o.reverse && f.asked == o.asked
 	first := len(o.shown.rows) == 0 && f.Matched > 0
-	if o.spare == nil || same && !first && age >= 0 && age < sortEvery {
+	held := age == 0 && o.version != f.Status.Version
+	if o.spare == nil || same && !first && !held && age >= 0 && age < sortEvery {
 		return
 	}
-	o.by, o.reverse, o.asked, o.at = by, reverse, f.asked, now
+	o.by, o.reverse, o.asked, o.version, o.at = by, reverse, f.asked, f.Status.Version, now
 	o.sort(f, first || len(f.Points) <= atOnce)
 }
 

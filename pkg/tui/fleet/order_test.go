@@ -231,3 +231,25 @@ func BenchmarkOrder(b *testing.B) {
 		})
 	}
 }
+
+// Of the past, devices come in groups while the clock is held.
+func TestOrderTakesInWhatComesWhileTheClockIsHeld(t *testing.T) {
+	s, c := clockedStore()
+	var f Frame
+	o := NewOrder(s)
+	for i := range track.DeviceID(3) {
+		s.Apply([]client.Fix{fixOf(i+1, fmt.Sprintf("van-%d", i), c.At, 48, 11)})
+		f.Refresh(s, nil)
+		o.Ask(ByName, false, &f)
+		o.Wait()
+		if got := len(o.Rows()); got != int(i)+1 {
+			t.Errorf("%d rows of %d devices", got, i+1)
+		}
+	}
+	asked := o.shown
+	o.Ask(ByName, false, &f)
+	o.Wait()
+	if o.shown != asked {
+		t.Error("sorted once more what is the same")
+	}
+}
