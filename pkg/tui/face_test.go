@@ -107,6 +107,11 @@ func TestPicturesAndPlacesGoIntoFiles(t *testing.T) {
 			t.Errorf("%s was written over", name)
 		}
 	}
+	file := filepath.Join(dir, "clean.txt")
+	r.press("x").prompts("ctrl+u").types(file).prompts("enter")
+	if b, err := os.ReadFile(file); err != nil || strings.Contains(string(b), "export to") || !strings.Contains(string(b), "van-00") {
+		t.Errorf("%v; what was typed is in the picture:\n%s", err, b)
+	}
 	r.press("x").prompts("ctrl+u").types(filepath.Join(dir, "none", "map.svg")).prompts("enter")
 	if r.prompt.note == "" || !r.prompt.isOpen() {
 		t.Error("a file that cannot be written is not told of")
