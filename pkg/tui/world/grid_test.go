@@ -34,13 +34,56 @@ func TestSnapMovesTheCentreByHalfADotAtMost(t *testing.T) {
 		v.Snap()
 		half := float64(turn)/v.Scale()/2 + 1
 		dx, dy := float64(int32(v.Centre.X-was.Centre.X)), float64(v.Centre.Y)-float64(was.Centre.Y)
-		if math.Abs(dx) > half || math.Abs(dy) > half {
+		// In the south the last dot of the world is shown whole, however little of it is there.
+		bottom := float64(was.Centre.Y)/float64(turn)*was.Scale()+float64(was.H)/2 > was.Scale()-0.5
+		if math.Abs(dx) > half || math.Abs(dy) > half && (!bottom || dy < 0 || dy > 2*half) {
 			t.Fatalf("%+v moved by %v, %v steps, half a dot is %v", was, dx, dy, half)
 		}
 		again := v
 		again.Snap()
 		if again != v {
 			t.Fatalf("%+v snaps to %+v, and that to %+v", was, v, again)
+		}
+	}
+}
+
+// Around the globe and back by single dots, from anywhere between them: the seam is no more
+// than the other dots, at zooms at which it is only a part of one.
+func TestPanningCrossesTheDateLineDotByDot(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 1))
+	for range 500 {
+		v := View{Centre: Pos{X: uint32(rng.IntN(1<<24) - 1<<23), Y: 1 << 31}, Zoom: rng.Float64() * 8, W: 160, H: 88}
+		v.Clamp()
+		step := []float64{1, -1}[rng.IntN(2)]
+		origin := func() int64 { s := v; s.Snap(); x, _ := s.Origin(); return x + int64(v.W/2) }
+		for was := origin(); int(math.Abs(float64(int32(v.Centre.X)))) < 1<<25; {
+			v.Pan(step, 0)
+			now := origin()
+			if moved := (now - was + v.Around()) % v.Around(); moved != (int64(step)+v.Around())%v.Around() {
+				t.Fatalf("at %d, zoom %v, by %v: from dot %d to %d of %d", v.Centre.X, v.Zoom, step, was, now, v.Around())
+			}
+			was = now
+		}
+	}
+}
+
+// The lowest dots of a map are in sight when it is panned to its end, at every zoom.
+func TestTheSouthernEdgeIsInSight(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 1))
+	for range 500 {
+		v := View{Centre: Pos{Y: math.MaxUint32}, Zoom: rng.Float64() * 8, W: 160, H: 88}
+		v.Clamp()
+		v.Snap()
+		m := v.Mapper()
+		if _, y := m.Cell(Pos{Y: math.MaxUint32}); y != int64(v.H-1) {
+			t.Fatalf("zoom %v: the last dot is in row %d of %d", v.Zoom, y, v.H)
+		}
+		v.Centre.Y = 0
+		v.Clamp()
+		v.Snap()
+		m = v.Mapper()
+		if _, y := m.Cell(Pos{}); y != 0 {
+			t.Fatalf("zoom %v: the first dot is in row %d", v.Zoom, y)
 		}
 	}
 }

@@ -81,9 +81,28 @@ func (v *View) Resize(w, h int) {
 // Pan moves the window over the map by dots: positive is east and south.
 func (v *View) Pan(dx, dy float64) {
 	step := float64(turn) / v.Scale()
-	v.Centre.X += uint32(int64(math.Round(dx * step)))
+	v.Centre.X = v.east(dx)
 	v.Centre.Y = squareY((float64(v.Centre.Y) + dy*step) / float64(turn))
 	v.Clamp()
+}
+
+// east is the centre dx dots further. The last dot before the date line is narrower than
+// the others, unless the zoom is a whole number, but it is a dot of the picture like any
+// other: whoever crosses the line by a dot moves the picture by one, not by the one and a
+// half that the ground would make of it.
+func (v *View) east(dx float64) uint32 {
+	k, around := v.Scale()/float64(turn), float64(v.Around())
+	x := math.Mod(float64(v.Centre.X)*k+dx, around)
+	if x < 0 {
+		x += around
+	}
+	switch steps := math.Round(x / k); {
+	case steps < float64(turn):
+		return uint32(steps)
+	case math.Round(x) >= around: // in what is missing of the last dot: the nearer side
+		return 0
+	}
+	return math.MaxUint32
 }
 
 // ZoomAt changes the zoom and keeps what is at dot (x, y) where it is.
@@ -105,7 +124,11 @@ func (v *View) Snap() {
 		x = 0 // the dot after the last one is the first one
 	}
 	v.Centre.X = uint32(int64(math.Round(x / k)))
-	v.Centre.Y = squareY(math.Round(math.Round(float64(v.Centre.Y)*k)/k) / float64(turn))
+	y, half := math.Round(float64(v.Centre.Y)*k), float64(v.H)/2
+	if south := float64(v.Centre.Y)*k + half; south > v.Scale()-0.5 && float64(v.H) < v.Scale() {
+		y = math.Ceil(v.Scale()-1e-6) - math.Ceil(half) // what is left of a dot there belongs to the view
+	}
+	v.Centre.Y = squareY(math.Round(y/k) / float64(turn))
 }
 
 // Origin is the dot in the corner of a view that has been snapped, counted from the
