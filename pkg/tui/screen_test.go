@@ -383,7 +383,7 @@ func TestWorstStateColoursTheCell(t *testing.T) {
 		r.view.Zoom = 3
 		r.fitting = false
 		r.compose()
-		r.shows("●300", "1!", "299◆")
+		r.shows("!300", "1!", "299◆")
 		x, y := cellOf(r, 1)
 		if got := r.c.At(x, y).Fg; got != look.Alert {
 			t.Errorf("the cell has style %d, want alert", got)
@@ -537,5 +537,5 @@ func TestFramesAreOnlyMadeWhenSomethingChanged(t *testing.T) {
 
 func TestGridHelpsWhereThereIsNoCoast(t *testing.T) {
 	r := newRig(t, 80, 24, "plain").load(fixOf(1, "bus", r0, 48.1234, 11.5))
-	r.press("z").shows("°E", "°N", "coasts are true to 400 m")
+	r.press("z").shows("°E", "°N", "base map detail ends at z 9")
 }

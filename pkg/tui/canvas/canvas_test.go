@@ -219,6 +219,12 @@ func TestEncodeCoalesces(t *testing.T) {
 	}
 }
 
+func TestStylesThatLookAlike(t *testing.T) {
+	if !theme.Alike(green, twin) || theme.Alike(green, red) || !theme.Alike(plain, shade) {
+		t.Error("green and its twin look the same, green and red do not, and a background is not in the foreground")
+	}
+}
+
 func TestEncodeBackgrounds(t *testing.T) {
 	c := New(6, 1)
 	c.Tint(2, 0, 2, 1, shade)

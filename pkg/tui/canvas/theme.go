@@ -2,7 +2,6 @@ package canvas
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -45,8 +44,12 @@ func NewTheme(name string, fg, bg []string) *Theme {
 			t.sgr[b*n+f] = s + "m"
 		}
 	}
+	first := make(map[string]int, n)
 	for i, s := range t.sgr {
-		t.first[i] = slices.Index(t.sgr, s)
+		if _, known := first[s]; !known {
+			first[s] = i
+		}
+		t.first[i] = first[s]
 	}
 	return t
 }
@@ -83,6 +86,9 @@ func (t *Theme) pairOnBlank(cur int, fg, bg Style) int {
 	}
 	return want
 }
+
+// Alike tells whether two styles look the same in the foreground.
+func (t *Theme) Alike(a, b Style) bool { return t.pair(a, 0) == t.pair(b, 0) }
 
 // unseen tells whether a blank in these styles looks like nothing at all.
 func (t *Theme) unseen(fg, bg Style) bool {

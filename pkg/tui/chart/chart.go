@@ -4,9 +4,10 @@
 //	base       land, graticule, coasts, borders, overlays: redrawn when the view moves
 //	survey     one pass over all points: who is in sight, at which dot, in which block
 //	           trails
+//	names      selected, followed, alerting
 //	badges     a count where dots do not tell how many devices there are
 //	devices    markers where there are few, dots where there are many
-//	labels     selected, followed, alerting, matching, zones, cities, all others
+//	labels     matching, zones, cities, all others
 //	ghosts     where devices ought to be by now
 //
 // Everything that is decided, is decided by dots of the world and not by cells of the
@@ -226,20 +227,37 @@ func (c *Chart) count(d *seen) {
 const (
 	device = 1 << iota
 	text
+	gap // beside a name, which names may share
 
 	anything = device | text
 )
 
-// reserve keeps the cells of those free who are drawn whatever happens.
+// reserve keeps the cells of those free who are drawn whatever happens, and names them:
+// badges come after them, and make do with what is left of their blocks.
 func (c *Chart) reserve(s *Scene) {
-	for i := range c.alerts {
-		c.take(int(c.alerts[i].x)/2, int(c.alerts[i].y)/4, 1, device)
-	}
+	c.takeAlerts()
 	if x, y, ok := c.cellOf(s, s.Followed); ok {
 		c.take(x, y, 1, text)
 	}
 	if x, y, ok := c.cellOf(s, s.Selected); ok {
 		c.take(x-1, y, 3, text)
+	}
+	// No device has its cell yet. Names keep clear of all of them if they can.
+	for i, ink := range c.inked {
+		if ink != 0 {
+			c.taken[i] |= device
+		}
+	}
+	c.namePicked(s)
+	for i := range c.taken {
+		c.taken[i] &^= device
+	}
+	c.takeAlerts()
+}
+
+func (c *Chart) takeAlerts() {
+	for i := range c.alerts {
+		c.take(int(c.alerts[i].x)/2, int(c.alerts[i].y)/4, 1, device)
 	}
 }
 

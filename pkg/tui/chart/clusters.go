@@ -15,6 +15,7 @@ const (
 	crowdStay = 3  // and to keep it
 	mass      = 24 // how many always get one
 	massStay  = 18
+	heavyFrom = 100 // and are written with more weight, as their number is longer
 )
 
 // ClusterKey names a block of dots on the grid of the world at a zoom, not of the screen:
@@ -158,7 +159,7 @@ func (c *Chart) crowded(b *block, i int) bool {
 	return b.count >= many || b.count >= need && hidden
 }
 
-// place writes ●824 into the block, near the middle of its devices. All whole blocks
+// place writes ●824, or ✕12 if the worst of them is lost, into the block, near the middle of its devices. All whole blocks
 // begin at dots that are even or odd alike, and no badge takes a cell that its block
 // shares with another: so badges move together, never meet, and hide no neighbour. There
 // may be no room, at the edge of the view or beside somebody who has to be seen: then the
@@ -174,7 +175,7 @@ func (c *Chart) place(b *block, i int) {
 	x := min(max((int(hx.first)+2*col)>>1, 0), c.out.W-w)
 	for _, down := range [2]int{row, blockDots/4 - row} {
 		y := min(max((int(hy.first)+4*down)>>2, 0), c.out.H-1)
-		if hx.holds(2*x, 2*(x+w)) && hy.holds(4*y, 4*(y+1)) && c.free(x, y, w, anything) {
+		if hx.holds(2*x, 2*(x+w)) && hy.holds(4*y, 4*(y+1)) && c.free(x, y, w, anything|gap) {
 			b.x, b.y, b.w = int32(x), int32(y), int32(w)
 			c.drawBadge(b, digits)
 			return
@@ -186,9 +187,22 @@ func (c *Chart) drawBadge(b *block, digits []byte) {
 	x, y := int(b.x), int(b.y)
 	c.take(x, y, int(b.w), text)
 	style := b.rank.style(c.scene.Colour)
-	c.out.Rune(x, y, '●', style, look.OnBadge)
+	if b.count >= heavyFrom {
+		style = look.Heavy(style)
+	}
+	c.out.Rune(x, y, b.rank.sign(c.scene.Colour), style, look.OnBadge)
 	for i, d := range digits {
 		c.out.Rune(x+1+i, y, rune(d), style, look.OnBadge)
+	}
+	c.clear(x-1, y)
+	c.clear(x+int(b.w), y)
+}
+
+// clear keeps a coast from running into a badge. Whatever is above the base may still be
+// drawn there.
+func (c *Chart) clear(x, y int) {
+	if cell := c.out.At(x, y); cell != nil && cell.Prio < look.OnTrail && c.taken[y*c.out.W+x] == 0 {
+		c.out.Rune(x, y, ' ', look.City, look.OnTrail-1)
 	}
 }
 

@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"tracker/pkg/client"
+	"tracker/pkg/filter"
+	"tracker/pkg/tui/canvas"
+	"tracker/pkg/tui/look"
 	"tracker/pkg/tui/tuitest"
 	"tracker/pkg/tui/world"
 )
@@ -21,26 +24,28 @@ type spot struct {
 	badge bool
 	x, y  int32
 	w     int32
+	dots  [2]int32 // of its corner
 }
 
 func (c *Chart) spots() map[ClusterKey]spot {
 	out := map[ClusterKey]spot{}
 	for i, b := range c.grid.blocks {
 		if c.grid.whole(i) && b.count > 0 {
-			out[c.grid.key(i)] = spot{b.count, b.rank, b.w > 0, b.x, b.y, b.w}
+			hx, hy := c.grid.heads(i)
+			out[c.grid.key(i)] = spot{b.count, b.rank, b.w > 0, b.x, b.y, b.w, [2]int32{hx.first, hy.first}}
 		}
 	}
 	return out
 }
 
-// The picture is panned dot by dot: no number changes, no badge comes or goes, and none
-// moves by more than the one cell that the map moves by.
+// The picture is panned dot by dot: no number changes, no badge comes or goes, every block
+// moves by that dot and no badge by more than the one cell that the map moves by.
 func TestBadgesDoNotShimmerWhilePanning(t *testing.T) {
 	for _, place := range []struct{ lat, lon float64 }{{48, 11}, {-17, 179.9}, {3, -179.99}, {70, 0.01}} {
 		for _, zoom := range []float64{0.4, 1, 1.37, 2, 3.5, 4.21, 5, 6.66, 8, 9.99, 12.5, 15} {
 			km := 40_000 / math.Exp2(zoom) / 10
 			s := sceneOf(t, 60, 20, swarm(uint64(zoom*100), 700, place.lat, place.lon, km)).look(place.lat, place.lon, zoom)
-			for _, step := range [][2]float64{{1, 0}, {0, 1}, {1, 1}} {
+			for _, step := range [][2]float64{{1, 0}, {0, 1}, {-1, 0}, {0, -1}, {1, 1}} {
 				panBy(t, fmt.Sprintf("%v at zoom %v by %v", place, zoom, step), s, step)
 			}
 		}
@@ -66,8 +71,12 @@ func panBy(t *testing.T, name string, s *Scene, step [2]float64) {
 				badges++
 			}
 			dx, dy := a.x-b.x, a.y-b.y // the map moves the other way
+			if by := [2]int32{a.dots[0] - b.dots[0], a.dots[1] - b.dots[1]}; by != [2]int32{int32(step[0]), int32(step[1])} {
+				t.Fatalf("%s: block %v moved by %v dots", name, key, by)
+			}
 			a.x, a.y, b.x, b.y = 0, 0, 0, 0
-			if a != b || dx < 0 || dx > int32(step[0]) || dy < 0 || dy > int32(step[1]) {
+			a.dots = b.dots
+			if a != b || dx*int32(step[0]) < 0 || dx*dx > int32(math.Abs(step[0])) || dy*int32(step[1]) < 0 || dy*dy > int32(math.Abs(step[1])) {
 				t.Fatalf("%s: block %v was %+v, is %+v, and moved by %d, %d", name, key, a, b, dx, dy)
 			}
 		}
@@ -127,6 +136,80 @@ func TestBadgesComeAtFiveAndGoBelowThree(t *testing.T) {
 	}
 }
 
+// One device that goes back and forth over the edge of a block changes numbers, but no
+// badge comes or goes by it.
+func TestBadgesDoNotFlapWhenOneCrossesAnEdge(t *testing.T) {
+	s := sceneOf(t, 40, 12, crowdAt(9)).look(48, 11, 5)
+	c := &Chart{}
+	c.Draw(s)
+	d := &c.seen[0]
+	edge := c.grid.xs[c.grid.cols[d.x]].end // the first dot of the next block
+	at := func(dot int32) client.Fix {
+		p := c.scene.View.At(float64(dot)+0.5, float64(d.y)+0.5).Point()
+		return moving(0, p.LatDeg(), p.LonDeg(), 0, 0)
+	}
+	var fixes []client.Fix
+	for i := range 9 { // five on one side, of which one travels, and four on the other
+		f := at(edge - 3)
+		if i >= 5 {
+			f = at(edge + 2)
+		}
+		f.Device = idOf(i)
+		fixes = append(fixes, f)
+	}
+	for hop := range 8 {
+		here := at(edge - 1 + int32(hop%2))
+		here.Device = idOf(0)
+		fixes[0] = here
+		next := sceneOf(t, 40, 12, fixes)
+		s.Frame, s.Store = next.Frame, next.Store
+		c.Draw(s)
+		badges := 0
+		for _, b := range c.grid.blocks {
+			if b.w > 0 {
+				badges++
+			}
+		}
+		if want := min(hop+1, 2); badges != want {
+			t.Fatalf("hop %d: %d badges, want %d:\n%s", hop, badges, want, c.text())
+		}
+	}
+}
+
+func TestBadgesOfManyHaveMoreWeight(t *testing.T) {
+	for n, want := range map[int]canvas.Style{99: look.Idle, 100: look.Heavy(look.Idle)} {
+		s := sceneOf(t, 40, 12, crowdAt(n)).look(48, 11, 5)
+		c := &Chart{}
+		c.Draw(s)
+		for i, b := range c.grid.blocks {
+			if b.w > 0 && c.out.At(int(b.x), int(b.y)).Fg != want {
+				t.Errorf("%d devices: badge %d has style %d, want %d", n, i, c.out.At(int(b.x), int(b.y)).Fg, want)
+			}
+		}
+		if c.badged() != n {
+			t.Errorf("%d devices: badges speak for %d", n, c.badged())
+		}
+	}
+}
+
+// What the colour of a badge says, its sign says too where somebody ought to look.
+func TestBadgesSayTheWorstWithoutColours(t *testing.T) {
+	for _, tt := range []struct {
+		by   look.ColourBy
+		rank rank
+		want rune
+	}{
+		{look.ByState, rank(filter.Idle), '●'}, {look.ByState, rank(filter.Moving), '●'}, {look.ByState, rank(filter.Stale), '○'},
+		{look.ByState, rank(filter.Lost), '✕'}, {look.ByState, rank(filter.Alert), '!'},
+		{look.ByAge, unknown, '●'}, {look.ByAge, alert - 1, '●'}, {look.ByAge, alert, '!'}, {look.BySpeed, alert, '!'},
+		{look.ByBattery, firstStep, '●'}, {look.ByBattery, alert - 1, '!'}, {look.ByBattery, alert, '!'},
+	} {
+		if got := tt.rank.sign(tt.by); got != tt.want {
+			t.Errorf("by %v, rank %d: %c, want %c", tt.by, tt.rank, got, tt.want)
+		}
+	}
+}
+
 // A device is either counted by a badge or drawn, never both and never neither.
 func TestBadgesTakeThePlaceOfTheirDevices(t *testing.T) {
 	for _, n := range []int{30, 150, 900} {
@@ -141,7 +224,7 @@ func TestBadgesTakeThePlaceOfTheirDevices(t *testing.T) {
 			t.Errorf("%d devices: %d counted, %d drawn, %d visible", n, c.badged(), drawn, s.Frame.Visible)
 		}
 		for i, b := range c.grid.blocks {
-			if want := []rune(fmt.Sprintf("●%d", b.count)); b.w > 0 {
+			if want := []rune(fmt.Sprintf("%c%d", b.rank.sign(s.Colour), b.count)); b.w > 0 {
 				for j, r := range want {
 					if cell := c.out.At(int(b.x)+j, int(b.y)); cell.R != r {
 						t.Errorf("%d devices: badge %v says %q at %d, want %q", n, c.grid.key(i), cell.R, j, r)

@@ -70,6 +70,18 @@ func (r rank) style(by look.ColourBy) canvas.Style {
 	return look.Ramp(int(r - firstStep))
 }
 
+// sign begins the number of several devices. It says what the colour says where somebody
+// ought to look, so that it is said without colours too.
+func (r rank) sign(by look.ColourBy) rune {
+	switch {
+	case by == look.ByState && filter.State(r) > filter.Moving:
+		return look.Glyph[r]
+	case by != look.ByState && r == alert, by == look.ByBattery && r == alert-1:
+		return look.Glyph[filter.Alert]
+	}
+	return '●'
+}
+
 // glyph is the shape of a device. It says its state whatever the colours tell, and that
 // its battery is low where they tell batteries.
 func glyph(by look.ColourBy, p *fleet.Point, st filter.State, r rank) rune {
@@ -97,13 +109,17 @@ var rampLegends = map[look.ColourBy][steps]string{
 	look.ByBattery: {"80%", "50%", "30%", "15%", "less"},
 }
 
-// Legend tells what the colours of the last picture mean.
+// Legend tells what the colours of the last picture mean, or the shapes if there are no
+// colours to tell it.
 func (c *Chart) Legend() []LegendPart {
 	by := c.scene.Colour
-	if by == look.ByState {
+	if mute := c.scene.Theme.Alike(look.Ramp(0), look.Ramp(steps-1)); mute || by == look.ByState {
 		parts := make([]LegendPart, 0, filter.States)
 		for s := range filter.States {
 			parts = append(parts, LegendPart{look.Glyph[s], look.OfState[s], s.String()})
+		}
+		if by == look.ByBattery {
+			parts[filter.Alert].Text = "alert, battery below 15%"
 		}
 		return parts
 	}

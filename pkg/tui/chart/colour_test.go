@@ -85,7 +85,7 @@ func TestLegends(t *testing.T) {
 		look.ByBattery: "● 80% ● 50% ● 30% ● 15% ! less ● not known ! alert",
 	}
 	for by, want := range want {
-		c := Chart{scene: Scene{Colour: by}}
+		c := Chart{scene: Scene{Colour: by, Theme: themeOf("system")}}
 		out := canvas.New(80, 1)
 		end := WriteLegend(out, c.Legend(), 2, 0, 78)
 		got := string(out.Encode(nil, themeOf("plain"), canvas.Braille))
@@ -98,9 +98,26 @@ func TestLegends(t *testing.T) {
 			t.Errorf("by %v in 20 columns: %q", by, got)
 		}
 	}
-	var c Chart
+	c := Chart{scene: Scene{Theme: themeOf("system")}}
 	if parts := c.Legend(); fmt.Sprint(parts[0]) != fmt.Sprint(LegendPart{'◆', look.Idle, "idle"}) {
 		t.Errorf("%+v", parts)
+	}
+}
+
+// Where there are no colours a legend of them would be five times the same sign.
+func TestLegendsWithoutColoursTellOfShapes(t *testing.T) {
+	for by := range look.Colours {
+		c := Chart{scene: Scene{Colour: by, Theme: themeOf("mono")}}
+		seen := map[rune]bool{}
+		for _, p := range c.Legend() {
+			if seen[p.Glyph] {
+				t.Errorf("by %v: %c twice", by, p.Glyph)
+			}
+			seen[p.Glyph] = true
+		}
+		if last := c.Legend()[filter.Alert].Text; strings.Contains(last, "battery") != (by == look.ByBattery) {
+			t.Errorf("by %v: %q", by, last)
+		}
 	}
 }
 

@@ -68,17 +68,25 @@ func (c *Chart) drawGlyph(s *Scene, x, y int, point int32, r rank, style canvas.
 	c.out.Rune(x, y, glyph(s.Colour, &s.Frame.Points[point], s.Frame.Marks[point].State(), r), style, look.OnMarker)
 }
 
-// drawPicked names those that somebody watches, wherever they are: the selected device,
-// on top and in brackets, the followed one, and alerts.
+// drawPicked draws those that somebody watches over all others: the followed device, and
+// the selected one in brackets. Alerts are drawn by drawDevices.
 func (c *Chart) drawPicked(s *Scene) {
 	if x, y, ok := c.cellOf(s, s.Selected); ok {
 		c.out.Rune(x-1, y, '[', look.Picked, look.OnSelected)
 		c.out.Rune(x+1, y, ']', look.Picked, look.OnSelected)
 		c.drawOne(s, s.Selected, x, y, look.Picked, look.OnSelected)
-		c.nameDevice(s, s.Selected, x, y, 3, look.Picked, look.OnSelected, text)
 	}
 	if x, y, ok := c.cellOf(s, s.Followed); ok && s.Followed != s.Selected {
 		c.drawOne(s, s.Followed, x, y, look.Bright, look.OnMarker)
+	}
+}
+
+// namePicked names those that somebody watches, wherever they are, and then alerts.
+func (c *Chart) namePicked(s *Scene) {
+	if x, y, ok := c.cellOf(s, s.Selected); ok {
+		c.nameDevice(s, s.Selected, x, y, 3, look.Picked, look.OnSelected, text)
+	}
+	if x, y, ok := c.cellOf(s, s.Followed); ok && s.Followed != s.Selected {
 		c.nameDevice(s, s.Followed, x, y, 2, look.Bright, look.OnLabel, text)
 	}
 	if s.Layers&Labels == 0 {

@@ -109,7 +109,7 @@ func Corners(dst *canvas.Canvas, v *world.View, x, y, w int, note string) {
 	cells, label := ScaleBar(v.MetersPerDot(), w/4)
 	bar := "├" + strings.Repeat("─", max(cells-2, 0)) + "┤ " + label + note
 	if v.Zoom >= world.DetailEnds {
-		bar += "  (coasts are true to 400 m)"
+		bar += "  base map detail ends at z 9"
 	}
 	end := dst.Text(x, y, bar+" ", look.Dim, look.OnTop)
 	credits := " " + world.Credits

@@ -123,8 +123,9 @@ func (c *Chart) write(w *word, style canvas.Style, prio uint8) {
 
 // space keeps a coast from running into a word.
 func (c *Chart) space(x, y int, prio uint8) {
-	if cell := c.out.At(x, y); cell != nil && cell.Prio < look.OnDevice && c.taken[y*c.out.W+x] == 0 {
+	if cell := c.out.At(x, y); cell != nil && cell.Prio < look.OnDevice && c.taken[y*c.out.W+x]&anything == 0 {
 		c.out.Rune(x, y, ' ', look.City, prio)
+		c.take(x, y, 1, gap)
 	}
 }
 
@@ -151,9 +152,9 @@ func (c *Chart) drawCities(s *Scene) {
 // citiesAt is how far down the list of cities a zoom goes: a name must not come and
 // go while the view is panned.
 func citiesAt(zoom float64) int {
-	n := 10.0
+	n := 16.0
 	for ; zoom >= 0.5; zoom -= 0.5 {
-		n *= 1.55
+		n *= 1.75
 	}
 	return int(min(n, 1e6))
 }

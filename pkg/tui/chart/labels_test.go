@@ -16,8 +16,8 @@ import (
 	"tracker/pkg/tui/world"
 )
 
-// checkWords holds every label of a picture against its cells: it stands there whole, and
-// no two share one.
+// checkWords holds every label and every badge of a picture against its cells: it stands
+// there whole, and no two share one.
 func checkWords(t *testing.T, c *Chart) {
 	t.Helper()
 	owner := map[[2]int]string{}
@@ -37,6 +37,17 @@ func checkWords(t *testing.T, c *Chart) {
 			x += canvas.RuneWidth(r)
 		}
 	}
+	for _, b := range c.grid.blocks {
+		for x := int(b.x); x < int(b.x+b.w); x++ {
+			if other, taken := owner[[2]int{x, int(b.y)}]; taken {
+				t.Errorf("%q and the badge of %d overlap at %d, %d:\n%s", other, b.count, x, b.y, c.text())
+			}
+			if r := c.out.At(x, int(b.y)).R; x > int(b.x) && (r < '0' || r > '9') && r != 'k' && r != 'M' {
+				t.Errorf("the badge of %d is cut at %d, %d:\n%s", b.count, x, b.y, c.text())
+			}
+			owner[[2]int{x, int(b.y)}] = "a badge"
+		}
+	}
 }
 
 // Fleets of every kind, with everything that can stand in the way of a name.
@@ -45,7 +56,7 @@ func TestLabelsNeverOverlapAndAreNeverCut(t *testing.T) {
 	for seed := range uint64(500) {
 		rng := rand.New(rand.NewPCG(seed, 4))
 		lat, lon := rng.Float64()*170-85, rng.Float64()*360-180
-		fixes := swarm(seed, rng.IntN(120), lat, lon, rng.Float64()*300)
+		fixes := swarm(seed, []int{120, 120, 120, 900}[rng.IntN(4)]*rng.IntN(100)/100, lat, lon, rng.Float64()*300)
 		for i := range fixes {
 			if rng.IntN(12) == 0 {
 				fixes[i].Event = "sos"
@@ -126,6 +137,32 @@ func TestImportantNamesComeFirst(t *testing.T) {
 	}
 	if got := show(func(s *Scene) { s.Selected = 1 }); !strings.HasPrefix(got, "b") {
 		t.Errorf("%q is named, want the selected one before the alert", got)
+	}
+}
+
+// Whoever is watched is named however many badges are about, and none of those devices is
+// lost from sight by it.
+func TestWatchedNamesComeBeforeBadges(t *testing.T) {
+	fixes := swarm(3, 3000, 48, 11, 60)
+	for i := range fixes {
+		fixes[i].Name = "crowd"
+	}
+	fixes[5].Name, fixes[6].Name, fixes[7].Name, fixes[7].Event = "the selected one", "the followed one", "the one in need", "sos"
+	s := sceneOf(t, 60, 20, fixes).look(48, 11, 5)
+	s.Layers &^= Cities
+	c := &Chart{}
+	c.Draw(s)
+	before := c.badged()
+	s.Selected, s.Followed = 5, 6
+	c.Draw(s)
+	for _, name := range []string{"the selected one", "the followed one", "the one in need"} {
+		if _, _, ok := c.where(name); !ok {
+			t.Errorf("%q is not there:\n%s", name, c.text())
+		}
+	}
+	checkWords(t, c)
+	if got := c.badged(); got < before*8/10 {
+		t.Errorf("for three names the badges of %d devices of %d went:\n%s", before-got, before, c.text())
 	}
 }
 

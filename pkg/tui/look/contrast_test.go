@@ -264,6 +264,26 @@ func TestSixteenColoursAreEnough(t *testing.T) {
 	}
 }
 
+// What stands for many has more weight than what stands for one, and never another hue.
+func TestHeavyStylesKeepTheirColour(t *testing.T) {
+	for _, name := range Names {
+		theme, _ := Named(name)
+		for s := range canvas.Style(Styles) {
+			light, weighty := theme.Ink(s), theme.Ink(Heavy(s))
+			attribute, rest, _ := strings.Cut(weighty, ";")
+			if rest != light || attribute != "1" && attribute != "4" {
+				t.Errorf("%s: style %d is %q, and heavy %q", name, s, light, weighty)
+			}
+			if attribute == "1" && amongSixteen(light) {
+				t.Errorf("%s: style %d may become pale: %q", name, s, weighty)
+			}
+		}
+		if got := shown(theme, NoStyle, canvas.ASCII, 'x', Heavy(Moving)); got != "x" {
+			t.Errorf("%s on a terminal without styles: %q", name, got)
+		}
+	}
+}
+
 // Without colours there are only attributes, and all that a terminal may lack are lacking.
 func TestMonoHasNoColours(t *testing.T) {
 	mono, _ := Named("mono")

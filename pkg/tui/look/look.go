@@ -47,7 +47,13 @@ const (
 	Ramp4 // to old, fast or empty
 
 	Styles = iota
+
+	heavy = canvas.Style(Styles) // from here on, each style once more: see Heavy
 )
+
+// Heavy is a style with more weight: bold, or underlined where bold could come out as
+// another colour. It is for what stands for many.
+func Heavy(s canvas.Style) canvas.Style { return heavy + s%heavy }
 
 // Who covers whom on the map.
 const (

@@ -70,10 +70,10 @@ func TestUnknownNamesAreSaid(t *testing.T) {
 
 func TestTerminalsWithoutColourGetNone(t *testing.T) {
 	c := canvas.New(4, 1)
-	c.Text(0, 0, "ab", Moving, 1)
+	c.Text(0, 0, "ab", Keycap, 1)
 	dark, _ := Named("dark")
 	for p, want := range map[Profile]string{
-		NoStyle: "ab", NoColour: "\x1b[0;1mab\x1b[m", Colour256: "\x1b[0;38;5;120mab\x1b[m",
+		NoStyle: "ab", NoColour: "\x1b[0;1mab\x1b[m", Colour256: "\x1b[0;38;5;80mab\x1b[m",
 	} {
 		if got := string(c.Encode(nil, dark.For(p), canvas.Braille)); got != want {
 			t.Errorf("profile %d: %q, want %q", p, got, want)

@@ -52,8 +52,8 @@ var themes = map[string]*Theme{
 	}, BG: map[canvas.Style]string{Land: "48;5;255"}, Land: true},
 	// Without colour the shapes tell the states apart, and what is below them is dim.
 	"mono": {FG: map[canvas.Style]string{
-		Dim: "2", Bright: "1", Border: "2", City: "2", Frame: "2", Title: "1",
-		Moving: "1", Stale: "2", Lost: "4", Alert: "1;7", TrailMid: "2", TrailOld: "2",
+		Dim: "2", Bright: "1", Coast: "2", Border: "2", City: "2", Frame: "2", Title: "1",
+		Stale: "2", Lost: "1", Alert: "1;7", TrailMid: "2", TrailOld: "2",
 		Picked: "1;7", Row: "7", Warn: "1", Keycap: "1", Ghost: "2",
 	}},
 }
@@ -78,6 +78,18 @@ func unknown(what, name string, names []string) error {
 		are = "are"
 	}
 	return fmt.Errorf("%s %q %s not one of %s", what, name, are, strings.Join(names, ", "))
+}
+
+// Ink is what SGR parameters a style has as a foreground, heavy ones too.
+func (t *Theme) Ink(s canvas.Style) string {
+	if s < heavy || t.FG == nil {
+		return t.FG[s]
+	}
+	sgr, weight := t.FG[s-heavy], "1"
+	if amongSixteen(sgr) {
+		weight = "4"
+	}
+	return strings.TrimSuffix(weight+";"+sgr, ";")
 }
 
 // Profile is what a terminal can show.
@@ -153,12 +165,9 @@ func amongSixteen(sgr string) bool {
 }
 
 func (t *Theme) compile() *canvas.Theme {
-	fg, bg := make([]string, Styles), make([]string, Styles)
-	for s, sgr := range t.FG {
-		fg[s] = sgr
-	}
-	for s, sgr := range t.BG {
-		bg[s] = sgr
+	fg, bg := make([]string, 2*Styles), make([]string, 2*Styles)
+	for s := range canvas.Style(2 * Styles) {
+		fg[s], bg[s] = t.Ink(s), t.BG[s]
 	}
 	return canvas.NewTheme(t.Name, fg, bg)
 }

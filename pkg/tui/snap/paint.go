@@ -74,7 +74,7 @@ func (p *painter) of(fg, bg canvas.Style) paint {
 // mix does what a terminal does with the two: the parameters of the background come
 // after those of the foreground and win.
 func (p *painter) mix(fg, bg canvas.Style) paint {
-	s, _ := parseSGR(p.theme.FG[fg] + ";" + p.theme.BG[bg])
+	s, _ := parseSGR(p.theme.Ink(fg) + ";" + p.theme.BG[bg])
 	done := paint{fg: p.ink, bg: p.paper, bold: s.bold, underline: s.underline}
 	if s.fg != nil {
 		done.fg = *s.fg
