@@ -58,7 +58,7 @@ func (d *device) keep(f *client.Fix, alarmed bool) {
 	if d.has = f.Has | d.has&track.HasPos; f.HasPos() {
 		d.at = f.At
 	}
-	if !alarmed || alarming(f.Event) {
+	if !alarmed || filter.Alarming(f.Event) {
 		d.event = f.Event
 	}
 	d.speed, d.course, d.accuracy = f.Speed, f.Course, float64(f.Accuracy)

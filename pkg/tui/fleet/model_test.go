@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"tracker/pkg/client"
+	"tracker/pkg/filter"
 	"tracker/pkg/geo"
 	"tracker/pkg/track"
 	"tracker/pkg/tui/tuitest"
@@ -40,10 +41,10 @@ func (m *reference) put(f client.Fix, heard time.Time) {
 	if !known {
 		delete(m.alarm, f.Device)
 	}
-	if alarming(f.Event) {
+	if filter.Alarming(f.Event) {
 		m.alarm[f.Device] = heard.Truncate(time.Second)
 	}
-	if since, ok := m.alarm[f.Device]; ok && heard.Sub(since) < AlarmFor && !alarming(f.Event) {
+	if since, ok := m.alarm[f.Device]; ok && heard.Sub(since) < filter.AlarmFor && !filter.Alarming(f.Event) {
 		f.Event = was.Event
 	}
 	if !f.HasPos() {

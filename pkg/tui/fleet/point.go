@@ -38,12 +38,8 @@ const (
 )
 
 const (
-	// MovingFrom is the speed in cm/s from which on a device counts as moving.
-	MovingFrom = 50
-
-	// AlarmFor is how long a report such as sos is shown, whatever the device says
-	// after it: a person has to get a chance to see it.
-	AlarmFor = 5 * time.Minute
+	// MovingFrom is that of a filter, in the cm/s of a Point.
+	MovingFrom = uint16(100 * filter.MovingFrom)
 
 	alarmEpoch = 1577836800 // 2020 in unix seconds
 )
@@ -74,7 +70,7 @@ func (p *Point) Age(now int64) time.Duration { return time.Duration(now-p.Heard)
 
 // Alarmed tells whether an alarm of it is to be shown.
 func (p *Point) Alarmed(now int64) bool {
-	return p.Alarm != 0 && now-p.AlarmAt() < AlarmFor.Milliseconds()
+	return p.Alarm != 0 && now-p.AlarmAt() < filter.AlarmFor.Milliseconds()
 }
 
 // AlarmAt is when it last reported something for a person, in unix milliseconds to the
@@ -96,7 +92,7 @@ func (p *Point) until(now int64, a filter.Ages) (filter.State, int64) {
 	case !p.Alive():
 		return 0, math.MaxInt64
 	case p.Alarmed(now):
-		return st, p.AlarmAt() + AlarmFor.Milliseconds()
+		return st, p.AlarmAt() + filter.AlarmFor.Milliseconds()
 	case now < stale:
 		return st, stale
 	case now < lost:
@@ -144,5 +140,3 @@ func (p *Point) interval(gap time.Duration) {
 
 // usual is the time that usually passes between two fixes, 0 if that is not known.
 func (p *Point) usual() time.Duration { return time.Duration(p.Every) * 100 * time.Millisecond }
-
-func alarming(event string) bool { return event == "sos" || event == "tamper" }

@@ -63,7 +63,7 @@ func (r *rules) fix(dst []Event, n *news, t told) ([]Event, told) {
 
 // recent tells whether a person has to know even of a device that is seen for the first
 // time: what it reported hours ago is not news.
-func (n *news) recent() bool { return n.known || n.now-n.heard < AlarmFor.Milliseconds() }
+func (n *news) recent() bool { return n.known || n.now-n.heard < filter.AlarmFor.Milliseconds() }
 
 func alarmKind(event string) Kind {
 	switch event {

@@ -173,14 +173,14 @@ func TestAlarmThatGoesOnIsOneLine(t *testing.T) {
 	apply(s, 1, "van", reports("sos")) // the same fix, as in a snapshot
 	c.Advance(time.Minute)
 	apply(s, 1, "van", reports("tamper"))
-	c.Advance(AlarmFor)
+	c.Advance(filter.AlarmFor)
 	apply(s, 1, "van", reports("tamper"))
 	wantLines(t, log, "sos: van reports sos, 5 times", "tamper: van reports tampering", "tamper: van reports tampering")
 }
 
 func TestOldAlarmsOfTheFirstPictureAreNoNews(t *testing.T) {
 	s, c := clockedStore()
-	old, young := fixOf(1, "old", c.At.Add(-AlarmFor), 48, 11), fixOf(2, "young", c.At.Add(-time.Minute), 48, 11)
+	old, young := fixOf(1, "old", c.At.Add(-filter.AlarmFor), 48, 11), fixOf(2, "young", c.At.Add(-time.Minute), 48, 11)
 	old.Event, young.Event = "sos", "sos"
 	s.Snapshot([]client.Fix{old, young}, true, false)
 	wantLines(t, s.Events(), "sos: young reports sos")
@@ -257,7 +257,7 @@ func TestMutedDevicesAreFlaggedAndQuiet(t *testing.T) {
 		t.Errorf("%d alerting, %+v", n, f.Points)
 	}
 	s.Events().Mute(1, false)
-	c.Advance(AlarmFor)
+	c.Advance(filter.AlarmFor)
 	apply(s, 1, "van", reports("sos"))
 	if n := s.Events().Alerting(); n != 1 || s.point(1).Flags&Muted != 0 {
 		t.Errorf("%d alerting, %+v", n, s.point(1))

@@ -335,7 +335,7 @@ func (s *Store) move(i int32, f *client.Fix, heard int64, known bool) {
 	p.Flags |= Alive
 	p.report(f)
 	s.touch(i)
-	if alarming(f.Event) {
+	if filter.Alarming(f.Event) {
 		p.Alarm = alarmStamp(heard)
 	}
 	if !f.HasPos() {

@@ -156,7 +156,7 @@ func TestStates(t *testing.T) {
 		"stale":             {Point{Heard: now - 120_000, Has: track.HasVel, Speed: 300}, filter.Stale},
 		"lost":              {Point{Heard: now - 900_000}, filter.Lost},
 		"alert beats lost":  {Point{Heard: now - 900_000, Alarm: alarmStamp(now - 1000)}, filter.Alert},
-		"alarm is over":     {Point{Heard: now, Alarm: alarmStamp(now - AlarmFor.Milliseconds())}, filter.Idle},
+		"alarm is over":     {Point{Heard: now, Alarm: alarmStamp(now - filter.AlarmFor.Milliseconds())}, filter.Idle},
 		"clock ran forward": {Point{Heard: now + 5000, Has: track.HasVel, Speed: 300}, filter.Moving},
 	} {
 		if got := tt.p.State(now, filter.Ages{}); got != tt.want {
@@ -200,7 +200,7 @@ func TestAnAlarmIsShownForAWhile(t *testing.T) {
 	if st, event := after(time.Second, "motion_start"); st != filter.Alert || event != "sos" {
 		t.Errorf("a second later: %v, %q", st, event)
 	}
-	if st, event := after(AlarmFor, "motion_stop"); st != filter.Idle || event != "motion_stop" {
+	if st, event := after(filter.AlarmFor, "motion_stop"); st != filter.Idle || event != "motion_stop" {
 		t.Errorf("much later: %v, %q", st, event)
 	}
 }

@@ -192,7 +192,7 @@ func (n *narrator) alarm() string {
 			continue
 		}
 		fix, name, ok := n.store.Info(int32(i))
-		if told := n.alarmed[fix.Device]; ok && (told == 0 || p.AlarmAt()-told >= fleet.AlarmFor.Milliseconds()) {
+		if told := n.alarmed[fix.Device]; ok && (told == 0 || p.AlarmAt()-told >= filter.AlarmFor.Milliseconds()) {
 			n.alarmed[fix.Device] = p.AlarmAt()
 			return n.stamp("alert: " + n.describe(&fix, name, i))
 		}
@@ -213,7 +213,7 @@ func (n *narrator) hush() {
 // forget drops the alarms that are over: should one come again, it is news.
 func (n *narrator) forget() {
 	for id, at := range n.alarmed {
-		if n.frame.At-at >= fleet.AlarmFor.Milliseconds() {
+		if n.frame.At-at >= filter.AlarmFor.Milliseconds() {
 			delete(n.alarmed, id)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"unicode"
 
 	"tracker/pkg/client"
+	"tracker/pkg/filter"
 	"tracker/pkg/geo"
 	"tracker/pkg/track"
 	"tracker/pkg/tui/canvas"
@@ -212,7 +213,7 @@ func TestAlarmsThatAreOverAreForgotten(t *testing.T) {
 			clock.Advance(time.Minute)
 		}
 	}
-	clock.Advance(fleet.AlarmFor)
+	clock.Advance(filter.AlarmFor)
 	teller.refresh()
 	if teller.summary(); len(teller.alarmed) != 0 {
 		t.Errorf("still known: %v", teller.alarmed)
