@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"tracker/pkg/geo"
@@ -77,8 +78,15 @@ func Direction(degrees float64) string {
 	return compass[int(math.Mod(degrees+382.5, 360)/45)%8]
 }
 
-// Near names the closest large city, "" if none is within 300 km.
-func Near(p geo.Point) string {
+// Nearby is a place by the closest large city.
+type Nearby struct {
+	City int // its index in world.Cities
+	Away geo.Meters
+	Way  float64 // from the city, in degrees
+}
+
+// Nearest finds the closest large city, not ok if none is within 300 km.
+func Nearest(p geo.Point) (n Nearby, ok bool) {
 	best, at := geo.Meters(300_000), -1
 	cities := world.Cities()
 	here := world.Project(p)
@@ -91,19 +99,35 @@ func Near(p geo.Point) string {
 			best, at = d, i
 		}
 	}
-	switch {
-	case at < 0:
-		return ""
-	case best < 10_000:
-		return "in " + cities[at].Name
-	case best < 40_000:
-		return "near " + cities[at].Name
+	if at < 0 {
+		return Nearby{}, false
 	}
-	return fmt.Sprintf("%s %s of %s", Length(best), Direction(geo.Bearing(cities[at].Pos.Point(), p)), cities[at].Name)
+	return Nearby{at, best, geo.Bearing(cities[at].Pos.Point(), p)}, true
+}
+
+func (n Nearby) written(length func(geo.Meters) string) string {
+	name := world.Cities()[n.City].Name
+	switch {
+	case n.Away < 10_000:
+		return "in " + name
+	case n.Away < 40_000:
+		return "near " + name
+	}
+	return length(n.Away) + " " + Direction(n.Way) + " of " + name
+}
+
+// Near names the closest large city, "" if none is within 300 km: 76 km east of Munich.
+func Near(p geo.Point) string {
+	if n, ok := Nearest(p); ok {
+		return n.written(Length)
+	}
+	return ""
 }
 
 // Place writes a point for readers and listeners: 33.50000 south, 70.25000 west.
-func Place(p geo.Point) string {
+func Place(p geo.Point) string { return degrees(p, 5) }
+
+func degrees(p geo.Point, decimals int) string {
 	ns, ew := "north", "east"
 	if p.Lat < 0 {
 		ns = "south"
@@ -111,24 +135,7 @@ func Place(p geo.Point) string {
 	if p.Lon < 0 {
 		ew = "west"
 	}
-	return fmt.Sprintf("%.5f %s, %.5f %s", math.Abs(p.LatDeg()), ns, math.Abs(p.LonDeg()), ew)
-}
-
-// Spoken is Age in words: 3 minutes.
-func Spoken(d time.Duration) string {
-	n, unit := int(max(d, 0)/time.Second), "second"
-	switch {
-	case n >= 2*86400:
-		n, unit = n/86400, "day"
-	case n >= 2*3600:
-		n, unit = n/3600, "hour"
-	case n >= 120:
-		n, unit = n/60, "minute"
-	}
-	if n != 1 {
-		unit += "s"
-	}
-	return strconv.Itoa(n) + " " + unit
+	return fmt.Sprintf("%.*f %s, %.*f %s", decimals, math.Abs(p.LatDeg()), ns, decimals, math.Abs(p.LonDeg()), ew)
 }
 
 // Lag writes a delay in at most five columns: 140ms, 3s.
@@ -139,10 +146,14 @@ func Lag(d time.Duration) string {
 	return Age(d)
 }
 
-// Plural writes a number of things: 1 device, 3 devices.
+// Plural writes a number of things: 1 device, 3 devices, 1,000 fixes.
 func Plural(n int, word string) string {
-	if n != 1 {
+	switch {
+	case n == 1:
+	case strings.HasSuffix(word, "x"):
+		word += "es"
+	default:
 		word += "s"
 	}
-	return fmt.Sprintf("%d %s", n, word)
+	return Thousands(n) + " " + word
 }
