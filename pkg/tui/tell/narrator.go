@@ -1,122 +1,96 @@
 package tell
 
 import (
-	"cmp"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 	"time"
 
-	"tracker/pkg/client"
 	"tracker/pkg/filter"
 	"tracker/pkg/track"
 	"tracker/pkg/tui/fleet"
 	"tracker/pkg/tui/words"
 )
 
-// narrator chooses what is worth a sentence.
+// narrator chooses what is worth a sentence: what changed, and what needs a person first.
+//
+//	call for help, low battery            at once
+//	the link                              as it changes
+//	silent, jumped, back, first seen      gathered for a moment, one sentence for many
+//	summary                               first, then every minute in which it changed
+//	a device                              where it is one of few, or the one that is followed
 type narrator struct {
 	store  *fleet.Store
 	filter *filter.Filter
 	mask   *fleet.Mask
+	asked  bool // somebody may ask questions
 	frame  fleet.Frame
 	seen   uint64 // the version of the store that frame is of
 
-	begun    bool
-	told     []uint32 // of each point, the change that was told last
 	alarmed  alarmTimes
 	followed track.DeviceID // whose news alone is told; 0 is everybody's
 	link     fleet.LinkState
-	turn     int // of the devices
-	said     int
-	last     fleet.Status
-	lastAt   time.Time
+	turn     int       // of the devices
+	told     []telling // of each point, the last one
+	summed   summing   // likewise of all
 
-	heard   uint64        // the last event that was taken from the log
-	pending []fleet.Event // and what was not told of them, oldest first
+	heard   uint64 // the last event that was taken from the log
+	pending []happening
 	scratch []fleet.Event
 }
 
 // alarmTimes is which alarm of a device was told last, by when it was reported.
 type alarmTimes map[track.DeviceID]int64
 
+// telling is what was last told of a device, and when.
+type telling struct {
+	at    time.Time // zero: never
+	seq   uint32    // of its point
+	state filter.State
+	city  int // the closest one; none is -1
+}
+
+// summing is what the last summary was made of.
+type summing struct {
+	at     time.Time // zero: there was none
+	counts [filter.States]int
+	of     int       // devices
+	fixes  uint64    // then
+	newest uint64    // fixes by now
+	moved  time.Time // when those grew
+}
+
 const (
-	summaryEvery = 10 // sentences
-	eventsMax    = 3  // told one by one; more at once are counted
+	summaryEvery = time.Minute      // if it is another one
+	quietEvery   = 10 * time.Minute // if it is the same
+
+	few         = 20               // devices; of more, none is told by itself
+	deviceEvery = time.Minute      // of one of few
+	followEvery = 30 * time.Second // of the one that is followed
+	alarmsMax   = 3                // told one by one; more at once are counted
+	namesMax    = 3                // of those who are counted
 )
 
 // refresh brings the narrator up to the store.
 func (n *narrator) refresh() {
-	if !n.begun {
-		n.begun = true
-		n.lastAt, n.last = n.store.Now(), n.store.Status()
-	}
 	n.frame.Refresh(n.store, n.filter)
 	n.seen = n.frame.Status.Version
 	for len(n.told) < len(n.frame.Points) {
-		n.told = append(n.told, 0)
+		n.told = append(n.told, telling{})
+	}
+	if n.summed.moved.IsZero() || n.frame.Status.Fixes != n.summed.newest {
+		n.summed.moved, n.summed.newest = n.store.Now(), n.frame.Status.Fixes
 	}
 	n.hear()
 }
 
-// hear takes the events of the log that are news. Those that wait to be told are read
-// again: by now one may tell of more devices, or have become part of another.
-func (n *narrator) hear() {
-	from := n.heard
-	if len(n.pending) > 0 {
-		from = n.pending[0].N - 1
-	}
-	n.scratch = n.store.Events().Since(n.scratch[:0], from)
-	kept, last := 0, n.heard
-	for i := range n.scratch {
-		e := &n.scratch[i]
-		last = max(last, e.N)
-		if e.N > n.heard && n.wants(e) || e.N <= n.heard && n.waits(e.N) {
-			n.scratch[kept] = *e
-			kept++
-		}
-	}
-	n.heard = last
-	n.pending, n.scratch = n.scratch[:kept], n.pending
-}
-
-func (n *narrator) waits(number uint64) bool {
-	_, found := slices.BinarySearchFunc(n.pending, number, func(e fleet.Event, number uint64) int { return cmp.Compare(e.N, number) })
-	return found
-}
-
-// wants tells whether an event is to be told. What is told by other means is left to
-// them: alarms with the place of the device, the link by its state.
-func (n *narrator) wants(e *fleet.Event) bool {
-	switch e.Kind {
-	case fleet.SOS, fleet.Tamper, fleet.Disconnected, fleet.Refused:
-		return false
-	}
-	return !e.Muted && n.means(e)
-}
-
-// means tells whether an event is of somebody whose news is told.
-func (n *narrator) means(e *fleet.Event) bool {
-	if e.Device == 0 {
-		return true
-	}
-	if n.followed != 0 {
-		return e.Device == n.followed
-	}
-	i := n.store.Find(e.Device)
-	return i == fleet.Nobody || int(i) >= len(n.frame.Marks) || n.frame.Marks[i].Matches()
-}
-
 // urgent is a line that cannot wait, or nothing.
 func (n *narrator) urgent() string {
-	if st := n.store.Status(); !n.begun || st.Version != n.seen {
+	if n.store.Status().Version != n.seen {
 		n.refresh()
 	}
 	if line := n.alarm(); line != "" {
 		return line
 	}
-	return n.event("alert: ", func(k fleet.Kind) bool { return k == fleet.LowBattery })
+	return n.happened("alert: ", fleet.LowBattery)
 }
 
 // news is one line that can wait, or nothing if there is nothing to say.
@@ -125,89 +99,84 @@ func (n *narrator) news() string {
 	if line := n.linkChange(); line != "" {
 		return line
 	}
-	if line := n.event("link: ", ofLink); line != "" {
-		return line
+	for _, kind := range []fleet.Kind{fleet.Resumed, fleet.Resynced} {
+		if line := n.happened("link: ", kind); line != "" {
+			return line
+		}
 	}
-	if line := n.event("event: ", func(k fleet.Kind) bool { return k != fleet.LowBattery && !ofLink(k) }); line != "" {
-		return line
-	}
-	if n.said%summaryEvery == 0 {
-		if len(n.frame.Points) == 0 {
+	if n.summed.at.IsZero() {
+		if !n.frame.Status.Loaded {
 			return ""
 		}
-		n.said++
 		return n.summary()
 	}
-	line := n.device()
-	if line == "" && n.frame.Status.Fixes == n.last.Fixes {
-		return ""
+	for _, kind := range []fleet.Kind{fleet.Silent, fleet.Jump, fleet.Back, fleet.Appeared} {
+		if line := n.happened("", kind); line != "" {
+			return line
+		}
 	}
-	n.said++
-	return line
+	if n.due() {
+		return n.summary()
+	}
+	return n.device()
 }
 
-func ofLink(k fleet.Kind) bool { return k == fleet.Resumed || k == fleet.Resynced }
-
-// stamp makes a sentence of the words: one line, with the time before and a full stop
-// behind, whatever they come from.
+// stamp makes a sentence of the words, with the time before it.
 func (n *narrator) stamp(line string) string {
 	return n.store.Now().UTC().Format("15:04:05 ") + stopped(line)
 }
 
-func stopped(line string) string {
-	return strings.TrimRight(strings.ReplaceAll(line, "\n", " "), ". ") + "."
-}
-
-var linkWords = [...]string{
-	fleet.Connecting: "connecting", fleet.Live: "live", fleet.Reconnecting: "reconnecting", fleet.Ended: "ended", fleet.Denied: "denied",
-}
-
-func (n *narrator) linkChange() string {
-	link := n.frame.Status.Link
-	if link.State == n.link {
-		return ""
-	}
-	n.link = link.State
-	if link.State == fleet.Live && n.has(ofLink) {
-		return "" // the log has it, and how long it took
-	}
-	line := "link: " + linkWords[link.State]
-	if note := voice(spelled(link.Note)); note != "" {
-		line += ", " + note
-	}
-	return n.stamp(line)
-}
-
-// has tells whether an event of some kinds waits to be told.
-func (n *narrator) has(of func(fleet.Kind) bool) bool {
-	return slices.ContainsFunc(n.pending, func(e fleet.Event) bool { return of(e.Kind) })
-}
-
-// alarm tells of a device that reports something for a person: once, and again if it
-// goes on after the time for which an alarm is shown.
+// alarm tells of devices that report something for a person: once, and again if it goes
+// on after the time for which an alarm is shown. Of many at once it names some.
 func (n *narrator) alarm() string {
+	var new []int32
 	for i := range n.frame.Points {
 		p := &n.frame.Points[i]
 		if !p.Alive() || !p.Alarmed(n.frame.At) || p.Flags&fleet.Muted != 0 {
 			continue
 		}
-		fix, name, ok := n.store.Info(int32(i))
+		fix, _, ok := n.store.Info(int32(i))
 		if told := n.alarmed[fix.Device]; ok && (told == 0 || p.AlarmAt()-told >= filter.AlarmFor.Milliseconds()) {
-			n.alarmed[fix.Device] = p.AlarmAt()
-			return n.stamp("alert: " + n.describe(&fix, name, i))
+			new = append(new, int32(i))
 		}
 	}
-	return ""
+	switch {
+	case len(new) == 0:
+		return ""
+	case len(new) <= alarmsMax:
+		n.hush(new[:1])
+		return n.stamp("alert: " + n.brief(new[0]))
+	}
+	n.hush(new)
+	var names []string
+	for _, i := range new[:namesMax] {
+		fix, name, _ := n.store.Info(i)
+		names = append(names, n.name(fix.Device, name))
+	}
+	line := fmt.Sprintf("alert: %s raise an alarm: %s", words.Plural(len(new), "device"), words.All(names, namesMax, len(new)))
+	if n.asked {
+		line += ". Ask for alerts to hear them all"
+	}
+	return n.stamp(line)
 }
 
-// hush takes all alarms of the moment for heard.
-func (n *narrator) hush() {
-	for i := range n.frame.Points {
-		if p := &n.frame.Points[i]; p.Alive() && p.Alarmed(n.frame.At) {
-			fix, _, _ := n.store.Info(int32(i))
-			n.alarmed[fix.Device] = p.AlarmAt()
+// hush takes the alarms at some points for heard.
+func (n *narrator) hush(points []int32) {
+	for _, i := range points {
+		if fix, _, ok := n.store.Info(i); ok {
+			n.alarmed[fix.Device] = n.frame.Points[i].AlarmAt()
 		}
 	}
+}
+
+// alarms are the points at which a device reports something for a person.
+func (n *narrator) alarms() (at []int32) {
+	for i := range n.frame.Points {
+		if p := &n.frame.Points[i]; p.Alive() && p.Alarmed(n.frame.At) {
+			at = append(at, int32(i))
+		}
+	}
+	return at
 }
 
 // forget drops the alarms that are over: should one come again, it is news.
@@ -219,37 +188,13 @@ func (n *narrator) forget() {
 	}
 }
 
-// event tells of the oldest pending event of some kinds, or counts them if they come
-// faster than they can be told.
-func (n *narrator) event(prefix string, of func(fleet.Kind) bool) string {
-	if !n.has(of) {
-		return ""
-	}
-	first := slices.IndexFunc(n.pending, func(e fleet.Event) bool { return of(e.Kind) })
-	counts, total := map[fleet.Kind]int{}, 0
-	for i := range n.pending {
-		if e := &n.pending[i]; of(e.Kind) {
-			counts[e.Kind] += max(e.Times, 1)
-			total++
-		}
-	}
-	if total <= eventsMax {
-		line := n.stamp(prefix + n.eventWords(&n.pending[first]))
-		n.pending = slices.Delete(n.pending, first, first+1)
-		return line
-	}
-	n.pending = slices.DeleteFunc(n.pending, func(e fleet.Event) bool { return of(e.Kind) })
-	var parts []string
-	for _, kind := range slices.Sorted(maps.Keys(counts)) {
-		parts = append(parts, fmt.Sprintf("%d times %s", counts[kind], kindWords(kind)))
-	}
-	return n.stamp(prefix + strings.Join(parts, ", "))
-}
-
-// device tells of the next device with news.
+// device tells of the next device with news, where they are few or one is followed.
 func (n *narrator) device() string {
 	if n.followed != 0 {
-		return n.newsOf(n.store.Find(n.followed))
+		return n.newsOf(n.store.Find(n.followed), true)
+	}
+	if n.frame.Matched > few {
+		return ""
 	}
 	for range n.frame.Points {
 		i := n.turn % len(n.frame.Points)
@@ -257,79 +202,106 @@ func (n *narrator) device() string {
 		if !n.frame.Marks[i].Matches() {
 			continue
 		}
-		if line := n.newsOf(int32(i)); line != "" {
+		if line := n.newsOf(int32(i), false); line != "" {
 			return line
 		}
 	}
 	return ""
 }
 
-// newsOf tells of the device at a point, if it changed since that was done last.
-func (n *narrator) newsOf(i int32) string {
-	if i < 0 || int(i) >= len(n.frame.Points) || !n.frame.Points[i].Alive() || n.told[i] == n.frame.Points[i].Seq {
+// newsOf tells of the device at a point, if it does something else, or is somewhere else,
+// than when that was told last. Of one that is followed every move is news.
+func (n *narrator) newsOf(i int32, followed bool) string {
+	if i < 0 || int(i) >= len(n.told) {
 		return ""
 	}
-	fix, name, ok := n.store.Info(i)
+	p, last, every := &n.frame.Points[i], &n.told[i], deviceEvery
+	if followed {
+		every = followEvery
+	}
+	now, st := n.store.Now(), n.state(i)
+	first := last.at.IsZero()
+	if !p.Alive() || p.Seq == last.seq || !first && now.Sub(last.at) < every {
+		return ""
+	}
+	last.seq = p.Seq
+	if st > filter.Moving && !first {
+		return "" // an event told it
+	}
+	fix, _, ok := n.store.Info(i)
 	if !ok {
 		return ""
 	}
-	n.told[i] = n.frame.Points[i].Seq
-	return n.stamp(n.describe(&fix, name, int(i)))
+	city := -1
+	if near, ok := n.nearest(&fix); ok {
+		city = near.City
+	}
+	if !first && st == last.state && city == last.city && !(followed && st == filter.Moving) {
+		return ""
+	}
+	*last = telling{now, p.Seq, st, city}
+	return n.stamp(n.brief(i))
+}
+
+// due tells whether there ought to be a summary: soon if it is another one than the
+// last, else so that one hears that somebody is still there.
+func (n *narrator) due() bool {
+	since := n.store.Now().Sub(n.summed.at)
+	counts, of := n.counts()
+	return since >= quietEvery || since >= summaryEvery && (counts != n.summed.counts || of != n.summed.of)
 }
 
 // summary is the fleet in one sentence, and where the one is that is followed.
 func (n *narrator) summary() string {
 	n.forget()
-	now, st := n.store.Now(), n.frame.Status
+	now, last := n.store.Now(), n.summed
+	n.summed.at, n.summed.fixes = now, last.newest
+	n.summed.counts, n.summed.of = n.counts()
 	line := "summary: " + n.counted()
-	if d := now.Sub(n.lastAt); d > 0 && st.Fixes > n.last.Fixes {
-		line += fmt.Sprintf("; %s fixes a second", words.Rate(float64(st.Fixes-n.last.Fixes)/d.Seconds()))
+	quiet, since := now.Sub(last.moved), now.Sub(last.at)
+	switch {
+	case n.summed.of == 0 || n.link != fleet.Live:
+	case quiet >= summaryEvery:
+		line += ". Nobody was heard for " + words.Spoken(quiet)
+	case !last.at.IsZero() && since >= summaryEvery:
+		line += ". " + words.SpokenRate(float64(last.newest-last.fixes)/since.Seconds(), "fix")
 	}
-	n.last, n.lastAt = st, now
-	if i := n.store.Find(n.followed); n.followed != 0 && i != fleet.Nobody && int(i) < len(n.frame.Points) {
-		fix, name, _ := n.store.Info(i)
-		line += ". Following " + n.describe(&fix, name, int(i))
+	if open := n.store.Events().Alerting(); open > 0 && n.asked {
+		line += ". " + words.Plural(open, "alert") + " not acknowledged"
+	}
+	if i := n.store.Find(n.followed); n.followed != 0 && i != fleet.Nobody {
+		line += ". Following " + n.brief(i)
 	}
 	return n.stamp(line)
 }
 
-// counted is how many devices there are, in which states.
-func (n *narrator) counted() string {
-	line := words.Plural(n.frame.Status.Devices, "device")
-	counts := n.frame.Counts
-	if n.filter.String() != "" {
-		counts = n.matches()
-		line = fmt.Sprintf("%d of %s", n.frame.Matched, line)
+// counts is how many devices are in which states, and how many there are.
+func (n *narrator) counts() (counts [filter.States]int, of int) {
+	if n.filter.String() == "" {
+		return n.frame.Counts, n.frame.Status.Devices
 	}
-	for _, s := range []filter.State{filter.Alert, filter.Moving, filter.Idle, filter.Stale, filter.Lost} {
-		if c := counts[s]; c > 0 {
-			line += fmt.Sprintf(", %d %v", c, s)
-		}
-	}
-	return line
-}
-
-func (n *narrator) matches() (counts [filter.States]int) {
 	for i, m := range n.frame.Marks {
 		if m.Matches() && n.frame.Points[i].Alive() {
 			counts[m.State()]++
 		}
 	}
-	return counts
+	return counts, n.frame.Status.Devices
 }
 
-func (n *narrator) describe(f *client.Fix, name string, i int) string {
-	st, age := filter.Idle, time.Duration(0)
-	if i < len(n.frame.Points) {
-		st, age = n.frame.Marks[i].State(), n.frame.Points[i].Age(n.frame.At)
+// counted says so, those that want to be seen first.
+func (n *narrator) counted() string {
+	counts, of := n.counts()
+	line := words.Plural(of, "device")
+	switch {
+	case of == 0:
+		return "no devices"
+	case n.filter.String() != "":
+		line = words.Thousands(n.frame.Matched) + " of " + line
 	}
-	return n.sentence(n.name(f.Device, name), f, st, age)
-}
-
-// name is what to call a device aloud.
-func (n *narrator) name(id track.DeviceID, name string) string {
-	if spoken := voice(n.mask.Name(id, name)); spoken != "" {
-		return spoken
+	for _, s := range []filter.State{filter.Alert, filter.Lost, filter.Stale, filter.Moving, filter.Idle} {
+		if c := counts[s]; c > 0 {
+			line += fmt.Sprintf(", %s %v", words.Thousands(c), s)
+		}
 	}
-	return n.mask.Name(id, id.String())
+	return line
 }

@@ -2,7 +2,6 @@ package tell
 
 import (
 	"fmt"
-	"math"
 	"regexp"
 	"strings"
 	"time"
@@ -10,118 +9,206 @@ import (
 
 	"tracker/pkg/client"
 	"tracker/pkg/filter"
-	"tracker/pkg/geo"
 	"tracker/pkg/track"
 	"tracker/pkg/tui/canvas"
 	"tracker/pkg/tui/fleet"
 	"tracker/pkg/tui/words"
 )
 
-// sentence says where a device is, for readers and listeners who have no map. Nothing
-// in it is art.
-func (n *narrator) sentence(name string, f *client.Fix, st filter.State, since time.Duration) string {
-	s := name + ": " + n.place(f) + ", " + st.String()
-	if f.Has&track.HasVel != 0 && f.Speed >= 0.5 {
-		s += " " + words.KMH(f.Speed) + " km/h " + words.Direction(f.Course)
+// brief is a device in one sentence: what it does and where, without degrees.
+func (n *narrator) brief(i int32) string {
+	fix, name, ok := n.store.Info(i)
+	if !ok {
+		return ""
 	}
-	if f.Has&track.HasBat != 0 {
-		s += fmt.Sprintf(", battery %d percent", f.Battery)
+	name = n.name(fix.Device, name)
+	st := n.state(i)
+	if st == filter.Alert {
+		return name + " " + calls(fix.Event) + n.going(&fix) + ", " + n.about(&fix)
 	}
-	if event := voice(f.Event); event != "" {
-		s += ", reports " + event
-	}
-	return s + ", fix " + words.Spoken(since) + " ago."
+	return name + ": " + n.doing(&fix, st, n.age(i)) + ", " + n.about(&fix)
 }
 
-// place says where a fix is: in degrees and by the nearest city, or only to a tenth of a
-// degree where that is to be hidden.
-func (n *narrator) place(f *client.Fix) string {
+// full is all there is to say of a device, in the lines of an answer.
+func (n *narrator) full(i int32) []string {
+	fix, _, ok := n.store.Info(i)
+	if !ok {
+		return nil
+	}
+	var facts []string
+	if _, near := n.nearest(&fix); near && fix.HasPos() {
+		facts = append(facts, words.Place(fix.At)) // else it was said
+	}
+	if fix.Has&track.HasBat != 0 {
+		facts = append(facts, fmt.Sprintf("Battery %d percent", fix.Battery))
+	}
+	if event := voice(plainly(fix.Event)); event != "" && n.state(i) != filter.Alert {
+		facts = append(facts, "Reports "+event)
+	}
+	facts = append(facts, "Heard "+ago(n.age(i)))
+	return []string{n.brief(i), strings.Join(facts, ". ")}
+}
+
+func ago(d time.Duration) string {
+	if d < time.Second {
+		return "just now"
+	}
+	return words.Spoken(d) + " ago"
+}
+
+// doing says what a device does that needs nobody.
+func (n *narrator) doing(f *client.Fix, st filter.State, age time.Duration) string {
+	switch st {
+	case filter.Moving:
+		if going := n.going(f); going != "" {
+			return strings.TrimPrefix(going, ", ")
+		}
+	case filter.Stale, filter.Lost:
+		return st.String() + ", not heard for " + words.Spoken(age)
+	}
+	return st.String()
+}
+
+// going is a course and a speed, if they are known and it is one.
+func (n *narrator) going(f *client.Fix) string {
+	if f.Has&track.HasVel == 0 || f.Speed < filter.MovingFrom {
+		return ""
+	}
+	return ", moving " + words.Direction(f.Course) + " at " + words.SpokenSpeed(f.Speed)
+}
+
+// calls is what a device does that needs somebody.
+func calls(event string) string {
+	switch event {
+	case "sos":
+		return "calls for help"
+	case "tamper":
+		return "reports tampering"
+	}
+	return "raised an alarm"
+}
+
+// about is a place in few words: by the nearest city if there is one, or only to a tenth
+// of a degree where places are to be hidden.
+func (n *narrator) about(f *client.Fix) string {
+	near, ok := n.nearest(f)
 	switch {
+	case ok:
+		return voice(near.Spoken())
 	case !f.HasPos():
 		return "no place known"
 	case n.masked():
-		return roughly(n.mask.Round(f.At))
-	}
-	if near := voice(words.Near(f.At)); near != "" {
-		return words.Place(f.At) + ", " + near
+		return words.Roughly(n.mask.Round(f.At))
 	}
 	return words.Place(f.At)
 }
 
+// nearest is the closest city, not ok if there is none or it may not be told.
+func (n *narrator) nearest(f *client.Fix) (near words.Nearby, ok bool) {
+	if !f.HasPos() || n.masked() {
+		return near, false
+	}
+	return words.Nearest(f.At)
+}
+
 func (n *narrator) masked() bool { return n.mask != nil && n.mask.On }
 
-// roughly is a place to a tenth of a degree: 48.1 north, 11.6 east.
-func roughly(p geo.Point) string {
-	ns, ew := "north", "east"
-	if p.Lat < 0 {
-		ns = "south"
+// name is what to call a device aloud.
+func (n *narrator) name(id track.DeviceID, name string) string {
+	if spoken := voice(n.mask.Name(id, name)); spoken != "" {
+		return spoken
 	}
-	if p.Lon < 0 {
-		ew = "west"
-	}
-	return fmt.Sprintf("about %.1f %s, %.1f %s", math.Abs(p.LatDeg()), ns, math.Abs(p.LonDeg()), ew)
+	return n.mask.Name(id, id.String())
 }
 
-// brief is a device in a list: what it does and where, without degrees.
-func (n *narrator) brief(f *client.Fix, name string, i int) string {
-	s := n.name(f.Device, name) + ": " + n.frame.Marks[i].State().String()
-	if f.Has&track.HasVel != 0 && f.Speed >= 0.5 {
-		s += " " + words.KMH(f.Speed) + " km/h " + words.Direction(f.Course)
+func (n *narrator) state(i int32) filter.State {
+	if i < 0 || int(i) >= len(n.frame.Marks) {
+		return filter.Idle // it came after the frame
 	}
-	if event := voice(f.Event); event != "" {
-		s += ", reports " + event
-	}
-	return s + ", " + n.about(f) + "."
+	return n.frame.Marks[i].State()
 }
 
-// about is a place in few words: by the nearest city, if there is one and it may be told.
-func (n *narrator) about(f *client.Fix) string {
-	if f.HasPos() && !n.masked() {
-		if near := voice(words.Near(f.At)); near != "" {
-			return near
-		}
+func (n *narrator) age(i int32) time.Duration {
+	if i < 0 || int(i) >= len(n.frame.Points) {
+		return 0
 	}
-	return n.place(f)
+	return n.frame.Points[i].Age(n.frame.At)
 }
 
-// eventWords says what happened to whom. The log's own words name nobody and no place.
-func (n *narrator) eventWords(e *fleet.Event) string {
+// single says what happened to one device, or to the feed. The log's own words name
+// nobody and no place.
+func (n *narrator) single(e *fleet.Event) string {
 	what := voice(spelled(e.Text))
-	if what == "" {
-		what = kindWords(e.Kind)
-	}
-	if e.Device == 0 {
+	switch {
+	case e.Kind == fleet.Disconnected:
+		return "link lost: " + what
+	case e.Kind == fleet.Refused:
+		return "not allowed any more: " + what
+	case e.Device == 0:
 		return what
+	}
+	switch says := sayings[e.Kind]; {
+	case e.Kind == fleet.Appeared || what == "":
+		what = says.one
+	case e.Kind == fleet.Silent:
+		what = strings.Replace("has been "+what, "has been lost, silent", "is lost, silent", 1)
+		what = strings.Replace(what, ", usually every ", "; it usually reports every ", 1)
+	case e.Kind == fleet.Back:
+		what = "is " + what
+	case e.Kind == fleet.SOS, e.Kind == fleet.Tamper:
+		what = strings.Replace(what, "reports sos", says.one, 1)
+	case e.Kind == fleet.LowBattery:
+		what = "is low on battery" + strings.TrimPrefix(what, "battery low")
 	}
 	return n.name(e.Device, e.Name) + " " + what
 }
 
-var kindNames = [...]string{
-	fleet.Silent: "silent", fleet.Back: "back", fleet.LowBattery: "low on battery", fleet.SOS: "reports sos", fleet.Tamper: "reports tampering",
-	fleet.Jump: "jumped", fleet.Appeared: "first fix", fleet.Resumed: "resumed", fleet.Resynced: "some fixes were skipped",
-	fleet.Disconnected: "disconnected", fleet.Refused: "denied",
+// saying is what happened to one, and to many.
+type saying struct{ one, many string }
+
+var sayings = map[fleet.Kind]saying{
+	fleet.Silent:     {"has gone silent", "have gone silent"},
+	fleet.Back:       {"is back", "are back"},
+	fleet.LowBattery: {"is low on battery", "are low on battery"},
+	fleet.SOS:        {"calls for help", "call for help"},
+	fleet.Tamper:     {"reports tampering", "report tampering"},
+	fleet.Jump:       {"jumped", "jumped"},
+	fleet.Appeared:   {"was seen for the first time", "were seen for the first time"},
 }
 
-func kindWords(k fleet.Kind) string {
-	if int(k) < len(kindNames) && kindNames[k] != "" {
-		return kindNames[k]
+// stopped makes a sentence of words: one line with a full stop, whatever they come from.
+func stopped(line string) string {
+	line = strings.TrimRight(strings.ReplaceAll(line, "\n", " "), ". ")
+	if strings.HasSuffix(line, "?") {
+		return line
 	}
-	return "unknown"
+	return line + "."
 }
+
+// plainly is an event of a device as words.
+func plainly(event string) string { return strings.ReplaceAll(event, "_", " ") }
 
 var (
-	brevity = regexp.MustCompile(`\b(\d+(?:\.\d+)?)([smhd])\b`)
-	units   = map[string]string{"s": "second", "m": "minute", "h": "hour", "d": "day"}
+	brevity = regexp.MustCompile(`\b(\d+)(\.\d+)?( ?)(m|km|s|h|d)\b`)
+	units   = map[string]string{"s": "second", "m": "minute", "h": "hour", "d": "day", " m": "metre", " km": "kilometre"}
 )
 
-// spelled writes the short forms of the log as words: 4m is 4 minutes, 12% is 12 percent.
+// spelled writes the short forms of the log as words: 4m is 4 minutes, 4 m is 4 metres,
+// 12% is 12 percent. What is less than a whole is not worth a word.
 func spelled(s string) string {
 	s = brevity.ReplaceAllStringFunc(s, func(short string) string {
 		m := brevity.FindStringSubmatch(short)
-		if m[1] == "1" {
-			return m[1] + " " + units[m[2]]
+		unit, ok := units[m[3]+m[4]]
+		if !ok {
+			return short
 		}
-		return m[1] + " " + units[m[2]] + "s"
+		if m[1] == "0" && m[2] != "" {
+			return "less than 1 " + unit
+		}
+		if m[1] != "1" {
+			unit += "s"
+		}
+		return m[1] + " " + unit
 	})
 	return strings.ReplaceAll(s, "%", " percent")
 }

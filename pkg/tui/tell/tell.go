@@ -7,9 +7,9 @@
 //	client.Watch ── every fix, every event ── JSONL ──────────────────► lines
 //
 // What is told is only ever added to: nothing is written twice or taken back, nothing is
-// drawn, and every line is a sentence. There is one a second at most, so that a voice
-// keeps up, but what somebody has to hear at once is told at once, and a question is
-// answered when it is asked.
+// drawn, and every line is a sentence. There is one a second at most, and none before a
+// voice has read the one before, but what somebody has to hear at once is told at once,
+// and a question is answered when it is asked. Only what changed is told.
 package tell
 
 import (
@@ -18,6 +18,7 @@ import (
 	"io"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"tracker/pkg/filter"
 	"tracker/pkg/tui/fleet"
@@ -36,7 +37,8 @@ type Options struct {
 const (
 	lookEvery = 100 * time.Millisecond // for alerts
 	newsEvery = time.Second
-	alertsMax = 5 // a second, in their order
+	alertsMax = 3  // a second, in their order
+	readsRate = 20 // letters a second, of a voice in a hurry
 )
 
 // Plain tells of a store in sentences, until ctx is done, the store is complete, or
@@ -52,7 +54,7 @@ func Plain(ctx context.Context, in io.Reader, w io.Writer, s *fleet.Store, o Opt
 	if in != nil {
 		asking, stop := ask(in)
 		defer stop()
-		questions = asking
+		questions, t.asked = asking, true
 		if err := t.say("Ask a question and press Enter, or ask for help. Enter alone holds the news."); err != nil {
 			return hungUp(err)
 		}
@@ -94,9 +96,9 @@ type teller struct {
 	narrator
 	w io.Writer
 
-	quiet  time.Time // of the last line of any kind
+	quiet  time.Time // until then the last line is being read
 	second time.Time // since when alerts are counted
-	alerts int       // in that second
+	urged  int       // alerts in that second
 	held   bool      // news has to wait, so that somebody can type
 	sign   bool      // the last thing written is the sign that a question may be asked
 }
@@ -111,7 +113,7 @@ func (t *teller) look() error {
 	if err := t.alert(now); err != nil {
 		return err
 	}
-	if t.held || now.Sub(t.quiet) < newsEvery {
+	if t.held || now.Before(t.quiet) {
 		return nil
 	}
 	return t.tell(now, t.news())
@@ -120,9 +122,9 @@ func (t *teller) look() error {
 // alert tells at once what a person has to hear, as fast as one can listen.
 func (t *teller) alert(now time.Time) error {
 	if now.Sub(t.second) >= newsEvery {
-		t.second, t.alerts = now, 0
+		t.second, t.urged = now, 0
 	}
-	for ; t.alerts < alertsMax; t.alerts++ {
+	for ; t.urged < alertsMax; t.urged++ {
 		line := t.urgent()
 		if line == "" {
 			return nil
@@ -145,8 +147,13 @@ func (t *teller) tell(now time.Time, line string) error {
 	if line == "" {
 		return nil
 	}
-	t.quiet = now
+	t.reading(now, line)
 	return t.say(line)
+}
+
+// reading keeps news back while a voice reads.
+func (t *teller) reading(now time.Time, line string) {
+	t.quiet = now.Add(max(newsEvery, time.Duration(utf8.RuneCountInString(line))*time.Second/readsRate))
 }
 
 // say writes a line, or several at once, and the sign behind them while news is held.

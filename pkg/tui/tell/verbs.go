@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"tracker/pkg/client"
 	"tracker/pkg/filter"
@@ -23,26 +24,33 @@ type verb struct {
 	do         func(t *teller, arg string) ([]string, error)
 }
 
+// verbs are in the order in which they are told. Of two that begin alike, the letters
+// that they share are the first one's.
 func verbs() []verb {
 	return []verb{
-		{"where", "NAME", "where a device is", (*teller).where},
+		{"where", "NAME", "where a device is, and how", (*teller).where},
 		{"near", "PLACE", "who is near a city, a device, or latitude and longitude", (*teller).near},
-		{"list", "FILTER", "who there is, those that need you first; the filter may be left out", (*teller).list},
-		{"follow", "NAME", "news of one device only; without a name, of all again", (*teller).follow},
-		{"filter", "FILTER", "news of some devices only; without a filter, of all again", (*teller).filterNews},
+		{"who", "FILTER", "who there is, those that need you first; without a filter, of all", (*teller).who},
+		{"alerts", "", "who calls for help, or reports tampering", (*teller).alerts},
+		{"ack", "", "you have heard all alerts", (*teller).ack},
+		{"follow", "NAME", "news of one device only", (*teller).follow},
+		{"filter", "FILTER", "news of some devices only, such as state:moving", (*teller).filterNews},
+		{"stop", "", "follow and filter no more: news of all", (*teller).stop},
 		{"summary", "", "how many devices there are, and how they are", (*teller).sum},
 		{"events", "", "the last things that happened", (*teller).events},
-		{"ack", "", "all alerts so far are heard", (*teller).ack},
+		{"help", "", "this", (*teller).help},
 		{"hold", "", "no news until you go on, so that you can type; Enter alone does both", (*teller).hold},
 		{"go", "", "news again", (*teller).goOn},
-		{"help", "", "this", (*teller).help},
 		{"quit", "", "the end", (*teller).quit},
 	}
 }
 
+// also are other words for the same.
+var also = map[string]string{"list": "who", "exit": "quit", "unfollow": "stop", "locate": "where", "?": "help"}
+
 const (
 	promptSign = "> " // only while news is held, where nothing else is written
-	listMax    = 20
+	listMax    = 10
 	nearMax    = 10
 )
 
@@ -54,6 +62,7 @@ func (t *teller) answer(q question) error {
 		lines[i] = stopped(line)
 	}
 	if len(lines) > 0 {
+		t.reading(time.Now(), strings.Join(lines, " "))
 		err = errors.Join(err, t.say(strings.Join(lines, "\n")))
 	}
 	if err != nil || !q.end {
@@ -76,26 +85,29 @@ func (t *teller) reply(q question) ([]string, error) {
 	t.refresh()
 	name, arg, _ := strings.Cut(q.text, " ")
 	v, ok := verbOf(strings.ToLower(name))
-	if !ok {
-		return []string{quoted(name) + " is not something to ask; try help"}, nil
+	if ok {
+		return v.do(t, strings.TrimSpace(arg))
 	}
-	return v.do(t, strings.TrimSpace(arg))
+	if i, sorry := t.find(q.text); sorry == "" {
+		return t.full(i), nil // a name is question enough
+	}
+	return []string{quoted(name) + " is not something to ask. Ask where, near, who, alerts, follow, or help for the rest"}, nil
 }
 
-// verbOf finds a verb by its name, or by as much of it as is no other's.
-func verbOf(name string) (found verb, ok bool) {
-	for _, v := range verbs() {
-		switch {
-		case v.name == name:
-			return v, true
-		case !strings.HasPrefix(v.name, name):
-		case ok:
-			return verb{}, false
-		default:
-			found, ok = v, true
-		}
+// verbOf finds a verb by its name, or by how that begins.
+func verbOf(name string) (verb, bool) {
+	if other, ok := also[name]; ok {
+		name = other
 	}
-	return found, ok
+	all := verbs()
+	i := slices.IndexFunc(all, func(v verb) bool { return v.name == name })
+	if i < 0 && name != "" {
+		i = slices.IndexFunc(all, func(v verb) bool { return strings.HasPrefix(v.name, name) })
+	}
+	if i < 0 {
+		return verb{}, false
+	}
+	return all[i], true
 }
 
 // quoted is what somebody typed, fit to be said.
@@ -106,8 +118,7 @@ func (t *teller) where(arg string) ([]string, error) {
 	if sorry != "" {
 		return []string{sorry}, nil
 	}
-	fix, name, _ := t.store.Info(i)
-	return []string{t.describe(&fix, name, int(i))}, nil
+	return t.full(i), nil
 }
 
 // each walks over the devices of the frame.
@@ -146,25 +157,22 @@ func (t *teller) find(arg string) (at int32, sorry string) {
 			return h[0], ""
 		}
 		if len(h) > 1 {
-			return fleet.Nobody, several(arg, hits, names)
+			return fleet.Nobody, ambiguous(arg, hits, names)
 		}
 	}
 	if !t.frame.Status.Loaded {
-		return fleet.Nobody, "No device is called " + quoted(arg) + " so far; not all are here yet"
+		return fleet.Nobody, "No device is called " + quoted(arg) + " among those that are here; the rest is still coming"
 	}
 	return fleet.Nobody, "No device is called " + quoted(arg)
 }
 
-func several(arg string, hits [3][]int32, names []string) string {
+func ambiguous(arg string, hits [3][]int32, names []string) string {
 	if n := len(hits[0]); n > 1 {
 		return fmt.Sprintf("%d devices are called %s; say the id of one", n, quoted(arg))
 	}
 	slices.Sort(names)
-	line := fmt.Sprintf("%d devices are called something like %s: %s", len(names), quoted(arg), strings.Join(names[:min(len(names), 3)], ", "))
-	if len(names) > 3 {
-		line += fmt.Sprintf(" and %d more", len(names)-3)
-	}
-	return line + "; say more of the name"
+	return fmt.Sprintf("%s are called something like %s: %s; say more of the name",
+		words.Plural(len(names), "device"), quoted(arg), words.All(names, namesMax, len(names)))
 }
 
 // near lists who is close to a place.
@@ -193,9 +201,17 @@ func (t *teller) near(arg string) ([]string, error) {
 	slices.SortFunc(all, func(a, b neighbour) int { return cmp.Or(cmp.Compare(a.away, b.away), cmp.Compare(a.i, b.i)) })
 	var lines []string
 	for _, n := range all[:min(len(all), nearMax)] {
-		lines = append(lines, fmt.Sprintf("%s: %s %s, %v", n.name, words.Length(n.away), words.Direction(geo.Bearing(at, n.at)), t.frame.Marks[n.i].State()))
+		lines = append(lines, fmt.Sprintf("%s: %s, %v", n.name, apart(at, n.at, n.away), t.state(n.i)))
 	}
 	return lines, nil
+}
+
+// apart is how far and in which direction somebody is.
+func apart(from, to geo.Point, away geo.Meters) string {
+	if away < 1 {
+		return "here"
+	}
+	return words.SpokenLength(away) + " " + words.Direction(geo.Bearing(from, to))
 }
 
 // placeOf is what somebody means by a place. self is the device that it is the place of.
@@ -219,8 +235,8 @@ func (t *teller) placeOf(arg string) (at geo.Point, self int32, sorry string) {
 	return t.mask.Round(fix.At), i, ""
 }
 
-// list names who there is: those that want to be seen first.
-func (t *teller) list(arg string) ([]string, error) {
+// who names who there is: those that want to be seen first.
+func (t *teller) who(arg string) ([]string, error) {
 	flt, sorry := parseFilter(arg)
 	if sorry != "" {
 		return []string{sorry}, nil
@@ -245,12 +261,12 @@ func (t *teller) list(arg string) ([]string, error) {
 	slices.SortFunc(rows, func(a, b row) int { return cmp.Or(-cmp.Compare(a.state, b.state), cmp.Compare(a.name, b.name)) })
 	lines := []string{words.Plural(len(rows), "device")}
 	for _, r := range rows[:min(len(rows), listMax)] {
-		if fix, name, ok := t.store.Info(r.i); ok {
-			lines = append(lines, t.brief(&fix, name, int(r.i)))
+		if line := t.brief(r.i); line != "" {
+			lines = append(lines, line)
 		}
 	}
 	if more := len(rows) - listMax; more > 0 {
-		lines = append(lines, fmt.Sprintf("And %d more; a filter such as state:alert leaves some out", more))
+		lines = append(lines, fmt.Sprintf("And %s more; a filter such as who state:lost leaves some out", words.Thousands(more)))
 	}
 	return lines, nil
 }
@@ -274,18 +290,44 @@ func parseFilter(arg string) (f *filter.Filter, sorry string) {
 	return nil, "That filter is not right: " + voice(err.Error())
 }
 
+// alerts tells who needs somebody, and since when.
+func (t *teller) alerts(string) ([]string, error) {
+	at := t.alarms()
+	if len(at) == 0 {
+		return []string{"No alerts"}, nil
+	}
+	slices.SortStableFunc(at, func(a, b int32) int {
+		return -cmp.Compare(t.frame.Points[a].AlarmAt(), t.frame.Points[b].AlarmAt())
+	})
+	lines := []string{words.Plural(len(at), "alert")}
+	for _, i := range at[:min(len(at), listMax)] {
+		since := time.Duration(t.frame.At-t.frame.Points[i].AlarmAt()) * time.Millisecond
+		lines = append(lines, t.brief(i)+", "+ago(since))
+	}
+	if more := len(at) - listMax; more > 0 {
+		lines = append(lines, fmt.Sprintf("And %s more before", words.Thousands(more)))
+	}
+	return lines, nil
+}
+
 func (t *teller) follow(arg string) ([]string, error) {
 	if arg == "" {
-		t.followed = 0
-		return []string{"News of all devices"}, nil
+		return t.stop("")
 	}
 	i, sorry := t.find(arg)
 	if sorry != "" {
 		return []string{sorry}, nil
 	}
-	fix, name, _ := t.store.Info(i)
+	fix, _, _ := t.store.Info(i)
 	t.followed = fix.Device
-	return []string{"Following " + t.describe(&fix, name, int(i))}, nil
+	t.told[i] = telling{at: t.store.Now(), seq: t.frame.Points[i].Seq} // which is the answer
+	return []string{"Following " + t.brief(i)}, nil
+}
+
+// stop undoes follow and filter.
+func (t *teller) stop(string) ([]string, error) {
+	t.followed = 0
+	return t.filterNews("")
 }
 
 func (t *teller) filterNews(arg string) ([]string, error) {
@@ -307,13 +349,13 @@ func (t *teller) sum(string) ([]string, error) { return []string{t.summary()}, n
 func (t *teller) events(string) ([]string, error) {
 	log := t.store.Events().Since(nil, 0)
 	if len(log) == 0 {
-		return []string{"Nothing happened so far"}, nil
+		return []string{"Nothing happened since the beginning"}, nil
 	}
 	var lines []string
 	for i := range log[max(0, len(log)-nearMax):] {
 		e := &log[max(0, len(log)-nearMax)+i]
-		line := e.At.UTC().Format("15:04:05 ") + t.eventWords(e)
-		if e.Times > 1 {
+		line := e.At.UTC().Format("15:04:05 ") + t.single(e)
+		if e.Times > 1 && e.Device != 0 && !strings.Contains(line, " times") {
 			line += fmt.Sprintf(", %d times", e.Times)
 		}
 		if e.Acked {
@@ -325,14 +367,14 @@ func (t *teller) events(string) ([]string, error) {
 }
 
 func (t *teller) ack(string) ([]string, error) {
-	n := t.store.Events().Alerting()
+	open, n := t.store.Events().Alerting(), len(t.alarms()) // one may be a line for many
 	t.store.Events().AckAll()
-	t.hush()
-	t.pending = slices.DeleteFunc(t.pending, func(e fleet.Event) bool { return e.Kind == fleet.LowBattery })
-	if n == 0 {
+	t.hush(t.alarms())
+	t.pending = slices.DeleteFunc(t.pending, func(h happening) bool { return h.Kind == fleet.LowBattery })
+	if open == 0 {
 		return []string{"All alerts are heard"}, nil
 	}
-	return []string{words.Plural(n, "alert") + " acknowledged"}, nil
+	return []string{words.Plural(max(open, n), "alert") + " acknowledged"}, nil
 }
 
 func (t *teller) hold(string) ([]string, error) {
@@ -346,7 +388,7 @@ func (t *teller) goOn(string) ([]string, error) {
 }
 
 func (t *teller) help(string) ([]string, error) {
-	var lines []string
+	lines := []string{"Ask one of these; a letter or two will do, and so will the beginning of a name"}
 	for _, v := range verbs() {
 		lines = append(lines, strings.TrimSuffix(v.name+" "+v.args, " ")+": "+v.help)
 	}
