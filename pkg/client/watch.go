@@ -80,6 +80,7 @@ type Watch struct {
 	moved     bool   // area is not the confirmed one: what is known of the stream is of another
 	moves     int    // calls of Move
 	closed    bool
+	pause     chan struct{} // closed ends the pause before the next try; nil: there is none
 
 	// Below belongs to the goroutine of Next.
 	f        frame
@@ -157,6 +158,18 @@ func (w *Watch) Move(area Area) error {
 		f.move(area)
 	}
 	return nil
+}
+
+// Hurry ends the pause before the watch connects again, so that it tries at once. What it
+// does at any other time, while there is a connection or one is being made, is nothing. Any
+// goroutine may call it.
+func (w *Watch) Hurry() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.pause != nil {
+		close(w.pause)
+		w.pause = nil
+	}
 }
 
 // Events walks Next until it fails.
@@ -264,7 +277,7 @@ func (w *Watch) begin(f feed, a Area, moves int) (area Area, late, ok bool) {
 
 // reconnect waits until it is time and tries. again is true if it worked.
 func (w *Watch) reconnect() (e Event, again bool, err error) {
-	if !sleep(w.life, time.Until(w.retryAt)) {
+	if !w.rest() {
 		return Event{}, false, w.over()
 	}
 	if err := w.connect(); err != nil {
@@ -272,6 +285,28 @@ func (w *Watch) reconnect() (e Event, again bool, err error) {
 		return e, false, err
 	}
 	return Event{}, true, nil
+}
+
+// rest waits until it is time to try, or somebody is in a hurry; not ok: the watch is over.
+func (w *Watch) rest() (ok bool) {
+	w.mu.Lock()
+	hurry := w.pause
+	w.mu.Unlock()
+	if hurry == nil {
+		return w.life.Err() == nil
+	}
+	t := time.NewTimer(time.Until(w.retryAt))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-hurry:
+	case <-w.life.Done():
+		return false
+	}
+	w.mu.Lock()
+	w.pause = nil
+	w.mu.Unlock()
+	return true
 }
 
 // broken decides what an error means: an end, or another try.
@@ -294,6 +329,9 @@ func (w *Watch) broken(err error) (Event, error) {
 	w.goodbye = nil
 	wait := w.backoff()
 	w.retryAt = time.Now().Add(wait)
+	w.mu.Lock()
+	w.pause = make(chan struct{})
+	w.mu.Unlock()
 	return Event{Kind: Disconnected, Err: why, RetryIn: wait}, nil
 }
 
