@@ -3,8 +3,7 @@ package fleet
 import (
 	"context"
 	"errors"
-	"fmt"
-	"time"
+	"syscall"
 
 	"tracker/pkg/client"
 	"tracker/pkg/track"
@@ -42,27 +41,40 @@ func FromWatch(w *client.Watch) func(context.Context, *Store) error {
 func (s *Store) Take(e *client.Event) {
 	switch e.Kind {
 	case client.Snapshot, client.Resync:
-		s.setLink(Live, "", "seen anew")
+		s.setLink(Link{State: Live}, s.anew())
 		s.Skipped(e.Skipped)
 		s.Snapshot(e.Fixes, e.First, e.More)
 		s.Left(e.Left)
 	case client.Fixes:
-		s.setLink(Live, "", "")
+		s.setLink(Link{State: Live}, "")
 		s.Skipped(e.Skipped)
 		s.Apply(e.Fixes)
 		s.Left(e.Left)
 	case client.Resumed:
-		s.setLink(Live, "", "nothing was missed")
+		s.setLink(Link{State: Live}, "nothing was missed")
 	case client.Disconnected:
-		why := shortly(e.Err)
-		s.setLink(Reconnecting, fmt.Sprintf("%s, again in %v", why, e.RetryIn.Round(100*time.Millisecond)), why)
+		s.gone = s.gone || errors.Is(e.Err, syscall.ECONNREFUSED)
+		s.SetLinkAgain(Reconnecting, shortly(e.Err), e.RetryIn)
 	}
+}
+
+// anew is what to write down of a link that begins again with a snapshot. A machine that
+// answers for a port where nobody listens says that the server had ended.
+func (s *Store) anew() string {
+	if s.gone {
+		s.gone = false
+		return "the server was restarted, seen anew"
+	}
+	return "seen anew"
 }
 
 // shortly is an error in the few words that a status line has room for.
 func shortly(err error) string {
 	switch {
 	case errors.Is(err, client.ErrUnreachable):
+		if cause := errors.Unwrap(err); cause != nil && cause != client.ErrUnreachable {
+			return cause.Error() // that it was this server goes without saying
+		}
 		return "no answer"
 	case errors.Is(err, track.ErrDenied):
 		return "not allowed"

@@ -40,20 +40,20 @@ func TestSkewedClocksAreNoLag(t *testing.T) {
 			}
 		}
 		run(30*time.Second, 100*time.Millisecond)
-		if got := l.told(); got != tt.early {
+		if got := l.told(now); got != tt.early {
 			t.Errorf("%s: %v at first, want %v", name, got, tt.early)
 		}
 		run(2*time.Minute, 100*time.Millisecond)
-		if got := l.told(); got != tt.later {
+		if got := l.told(now); got != tt.later {
 			t.Errorf("%s: %v later, want %v", name, got, tt.later)
 		}
 		// A real one is told all the same.
 		run(50*time.Second, 5*time.Second)
-		if got := l.told(); got < 4*time.Second {
+		if got := l.told(now); got < 4*time.Second {
 			t.Errorf("%s: a lag of 5s is told as %v", name, got)
 		}
 		run(5*time.Minute, 100*time.Millisecond)
-		if got := l.told(); got > tt.later+10*time.Millisecond {
+		if got := l.told(now); got > tt.later+10*time.Millisecond {
 			t.Errorf("%s: %v after it was over", name, got)
 		}
 	}

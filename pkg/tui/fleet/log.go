@@ -83,7 +83,7 @@ func (w *storm) goesOn(at time.Time) bool {
 	if w.line != 0 {
 		from = w.last // a storm lasts until a second passes without
 	}
-	return w.n > 0 && at.Sub(from) < time.Second
+	return w.n > 0 && at.Sub(from).Abs() < time.Second // the clock may have been set
 }
 
 // Log is the last thousand events. The zero Log is empty and ready; any goroutine may

@@ -10,6 +10,7 @@ import (
 	"tracker/pkg/client"
 	"tracker/pkg/filter"
 	"tracker/pkg/track"
+	"tracker/pkg/tui/tuitest"
 )
 
 // apply gives the store a fix of a device at its own time, changed by edit.
@@ -64,6 +65,14 @@ func TestSilentLostAndBack(t *testing.T) {
 	})
 }
 
+// attend lets time pass while somebody looks.
+func attend(s *Store, c *tuitest.Clock, d time.Duration) {
+	for ; d > 0; d -= time.Second {
+		c.Advance(min(d, time.Second))
+		s.Tick()
+	}
+}
+
 func TestSlowReporterIsNotSilentBetweenItsFixes(t *testing.T) {
 	s, c := clockedStore()
 	for range 5 {
@@ -74,8 +83,7 @@ func TestSlowReporterIsNotSilentBetweenItsFixes(t *testing.T) {
 		}
 	}
 	wantLines(t, s.Events())
-	c.Advance(20 * time.Minute)
-	s.Tick()
+	attend(s, c, 20*time.Minute)
 	wantLines(t, s.Events(), "silent: meter lost, silent for 30m, usually every 10m")
 }
 
@@ -86,12 +94,10 @@ func TestNobodyIsSilentWhileWeAreDeaf(t *testing.T) {
 	c.Advance(time.Second)
 	apply(s, 1, "van", nil)
 	s.Take(&client.Event{Kind: client.Disconnected, Err: errors.New("reset"), RetryIn: time.Second})
-	c.Advance(10 * time.Minute)
-	s.Tick()
+	attend(s, c, 10*time.Minute)
 	s.Take(&client.Event{Kind: client.Disconnected, Err: client.ErrUnreachable, RetryIn: time.Second})
 	s.Take(&client.Event{Kind: client.Resumed})
-	c.Advance(119 * time.Second)
-	s.Tick()
+	attend(s, c, 119*time.Second)
 	wantLines(t, s.Events(), "disconnected: reset", "resumed: live again after 10m, nothing was missed")
 	c.Advance(2 * time.Second)
 	s.Tick()

@@ -7,7 +7,6 @@ import (
 	"tracker/pkg/client"
 	"tracker/pkg/filter"
 	"tracker/pkg/track"
-	"tracker/pkg/tui/canvas"
 )
 
 // Store is what the map knows: the latest fix of each device, its trail, what happened,
@@ -21,6 +20,8 @@ type Store struct {
 	ready     chan struct{} // closed when a snapshot has been taken whole
 	rules     rules
 	log       Log // has a lock of its own, which is taken last
+
+	gone bool // nobody listened where the server was; of the goroutine that feeds
 
 	mu      sync.RWMutex
 	index   map[track.DeviceID]int32
@@ -42,6 +43,7 @@ type Store struct {
 	link    Link
 	changes uint32    // Seq of the point that changed last
 	ticked  time.Time // when silence was last looked for
+	woke    time.Time // when this side was last found to have been away; see leapt
 	events  []Event   // of the fix at hand
 	resync  uint64    // the line of the log that counts what was skipped
 	resyncs time.Time // when it was last added to
@@ -49,24 +51,6 @@ type Store struct {
 
 // Nobody is the index of no device.
 const Nobody = int32(-1)
-
-// LinkState is how the feed is doing.
-type LinkState uint8
-
-const (
-	Connecting LinkState = iota
-	Live
-	Reconnecting
-	Ended
-	Denied // the server does not let this viewer in any more
-)
-
-// Link is what the status line says of the feed.
-type Link struct {
-	State LinkState
-	Since time.Time
-	Note  string // why, in a few words
-}
 
 // Config is how a store keeps time, how much it keeps, and when it speaks up.
 type Config struct {
@@ -189,78 +173,6 @@ func (s *Store) Left(ids []track.DeviceID) {
 		}
 	}
 	s.version++
-}
-
-// SetLink says how the feed is doing, and why. That it broke and that it is back are
-// events.
-func (s *Store) SetLink(state LinkState, note string) { s.setLink(state, note, note) }
-
-// setLink takes what to show as long as it lasts, and what to write down.
-func (s *Store) setLink(state LinkState, note, why string) {
-	now := s.now()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.link.State != state {
-		s.linkEvent(state, canvas.Clean(why), now)
-		s.link.Since = now
-	}
-	s.link.State, s.link.Note = state, canvas.Clean(note)
-	s.version++
-}
-
-func (s *Store) linkEvent(state LinkState, why string, now time.Time) {
-	down := s.link.State == Reconnecting || s.link.State == Denied
-	switch {
-	case state == Denied:
-		s.log.Add(Event{At: now, Kind: Refused, Text: why})
-	case state == Reconnecting:
-		s.log.Add(Event{At: now, Kind: Disconnected, Text: why})
-	case state == Live && down:
-		text := "live again after " + brief(now.Sub(s.link.Since))
-		if why != "" {
-			text += ", " + why
-		}
-		s.log.Add(Event{At: now, Kind: Resumed, Text: text})
-	}
-}
-
-// Tick looks for devices that fell silent, once a second of the store's clock at most.
-// Frames do it by themselves; whoever shows events without frames, or while the frame
-// stands still, calls it.
-func (s *Store) Tick() {
-	now := s.now()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.tick(now)
-}
-
-func (s *Store) tick(now time.Time) {
-	if d := now.Sub(s.ticked); d >= 0 && d < time.Second {
-		return
-	}
-	s.ticked = now
-	if s.deaf(now) {
-		return
-	}
-	ms := now.UnixMilli()
-	for i := range s.points {
-		if e, is := s.rules.silence(&s.points[i], s.told[i], ms); is != s.told[i] {
-			s.told[i] = is
-			s.silent(int32(i), e, now)
-		}
-	}
-}
-
-// deaf tells whether it is this side that does not hear. That goes on for a while after
-// it is connected again, until everybody had a chance to report.
-func (s *Store) deaf(now time.Time) bool {
-	switch s.link.State {
-	case Connecting:
-		return false
-	case Live:
-		return now.Sub(s.link.Since) < s.rules.ages.Stale
-	}
-	return true
 }
 
 // silent writes a silence down, or makes more of the line that told of it.
@@ -423,7 +335,7 @@ func (s *Store) Status() Status {
 }
 
 func (s *Store) status() Status {
-	return Status{s.version, s.named, s.fixes, s.skipped, len(s.index), s.loaded, s.lag.told(), s.link}
+	return Status{s.version, s.named, s.fixes, s.skipped, len(s.index), s.loaded, s.lag.told(s.now()), s.link}
 }
 
 // Find is the index of a device, Nobody if there is none.
