@@ -128,7 +128,7 @@ func TestAlarmOfAClockThatWasAheadIsOver(t *testing.T) {
 	if v.frame.Counts[filter.Alert] != 1 {
 		t.Errorf("counts %v, want the alert", v.frame.Counts)
 	}
-	v.run(AlarmFor + 2*time.Second)
+	v.run(filter.AlarmFor + 2*time.Second)
 	if v.frame.Counts[filter.Alert] != 0 {
 		t.Errorf("counts %v: the alert stands as long as the clock was ahead", v.frame.Counts)
 	}
