@@ -111,16 +111,21 @@ func quoted(names ...string) string {
 // guess is how a message about an unknown name ends: with the name that was meant, if
 // one is near.
 func guess(name string, known []string) string {
+	if near := Nearest(name, known); near != "" {
+		return "; did you mean " + quoted(near) + "?"
+	}
+	return ""
+}
+
+// Nearest is the name that was probably meant, or empty if none is near.
+func Nearest(name string, known []string) string {
 	best, least := "", 2+min(len(name)/3, 2)
 	for _, k := range known {
 		if d := distance(name, k); d < least {
 			best, least = k, d
 		}
 	}
-	if best == "" {
-		return ""
-	}
-	return "; did you mean " + quoted(best) + "?"
+	return best
 }
 
 // distance is how many letters have to be changed, added, left out or swapped with

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -349,14 +348,13 @@ func (d *document) unknown(key []part) {
 	}
 }
 
-// named holds names that people give to things against what can be written and shown
-// everywhere.
+// named holds the name of a thing against CheckName.
 func (d *document) named(p part) bool {
-	ok := p.name != "" && len(p.name) <= 32 && strings.Trim(p.name, letters) == ""
-	if !ok {
-		d.fault(p.at, "name %s: want up to 32 letters, digits, - and _", strconv.Quote(p.name))
+	err := CheckName(p.name)
+	if err != nil {
+		d.fault(p.at, "%v", err)
 	}
-	return ok
+	return err == nil
 }
 
 const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"

@@ -29,10 +29,10 @@ func (c *Config) TOML() []byte {
 		}
 		fmt.Fprintf(&b, "# %s\n%s = %s\n", s.help, s.path[len(s.path)-1], s.print(c))
 	}
-	b.WriteString("\n# Filters by name, to be had in the prompt.\n")
+	b.WriteString("\n# Filters by name: @NAME stands for one, in the prompt and with --filter.\n")
 	b.WriteString(head("filters", len(c.Filters)))
 	for _, name := range sortedKeys(c.Filters) {
-		fmt.Fprintf(&b, "%s = %s\n", bare(name), tomlString(c.Filters[name]))
+		fmt.Fprintln(&b, FilterLine(name, c.Filters[name]))
 	}
 	b.WriteString("\n# Keys by action, where they are not the usual ones. An action with [] has none.\n")
 	b.WriteString(head("keys", len(c.Keys)))
@@ -78,7 +78,7 @@ func (k *Keymap) TOML() []byte {
 // Schema is the JSON schema of a file of settings, for editors that know TOML.
 func Schema(actions []Action) []byte {
 	root := object(map[string]any{
-		"filters": named(map[string]any{"type": "string"}, "Filters by name."),
+		"filters": named(map[string]any{"type": "string"}, "Filters by name: @NAME stands for one."),
 		"keys":    keysShape(actions),
 		"themes":  named(themeShape(), "Themes by name."),
 	})

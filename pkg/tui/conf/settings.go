@@ -345,6 +345,10 @@ func (d *document) setFilter(key []part, v value) {
 		d.fault(at, "filter: %s", msg)
 		return
 	}
+	if all := refs(text); len(all) > 0 {
+		d.fault(v.inside(all[0].at), "filter: one that has a name cannot name another")
+		return
+	}
 	if f.Uses()&filter.Registry != 0 {
 		d.fault(v.at, "filter: status and alarm are in the registry, and not on the map")
 		return
