@@ -19,6 +19,7 @@ import (
 type filterFlags struct {
 	text        string
 	stale, lost time.Duration
+	parse       func(string) (*filter.Filter, error) // nil is filter.Parse
 }
 
 // flags adds all of them.
@@ -56,7 +57,11 @@ func (ff *filterFlags) filter() (*filter.Filter, error) {
 	if strings.TrimSpace(ff.text) == "" {
 		return nil, nil
 	}
-	f, err := filter.Parse(ff.text)
+	parse := ff.parse
+	if parse == nil {
+		parse = filter.Parse
+	}
+	f, err := parse(ff.text)
 	if err != nil {
 		return nil, hint(usagef("--filter: %w", err), "trackctl help filter shows what there is")
 	}

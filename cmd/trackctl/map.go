@@ -56,8 +56,9 @@ func (a *app) mapCommand() *cobra.Command {
 		Use:   "map",
 		Short: "The live map",
 		Long: `Shows the devices on a map of the world, moving. h j k l or the arrows pan, + and - zoom,
-/ filters, n selects, f follows, [ and ] go through time, : does everything else, ? helps,
-q quits. Where there is no terminal it tells of the fleet in plain lines.
+/ filters, n selects, f follows, [ and ] go through time, : does everything else and runs
+commands of trackctl, ? helps, q quits. Where there is no terminal it tells of the fleet in
+plain lines.
 
 Colours, keys, filters and overlays are set in a file, map.toml in the configuration
 directory; --print-config writes one to begin with. Flags come before it.`,
@@ -131,6 +132,7 @@ func (m *mapFlags) settings() (*conf.Config, *conf.Keymap, error) {
 		}
 	}
 	m.stale, m.lost = set.Stale, set.Lost
+	m.parse = func(text string) (*filter.Filter, error) { return conf.ParseFilter(text, set.Filters) }
 	return set, keys, nil
 }
 
@@ -213,7 +215,7 @@ func (a *app) showMap(ctx context.Context, area client.Area, m *mapFlags, set *c
 	defer watch.Close()
 	o := tui.Options{
 		Server: conn.Server(), Theme: set.Theme, Glyphs: set.Glyphs, Mouse: set.Mouse, Ages: ages, Feed: tuifleet.FromWatch(watch),
-		Conf: set, Keys: keys, Filter: flt, Opening: m.opening, Overlays: over, Past: past.FromConn(conn, pastStreams), Format: m.format, Cols: m.cols, Rows: m.rows,
+		Conf: set, Keys: keys, Filter: flt, Typed: strings.TrimSpace(m.text), CLI: a.mapCLI(), Opening: m.opening, Overlays: over, Past: past.FromConn(conn, pastStreams), Format: m.format, Cols: m.cols, Rows: m.rows,
 	}
 	if o.StateDir, err = stateDir(); err != nil {
 		o.StateDir = ""

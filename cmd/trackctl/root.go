@@ -34,19 +34,26 @@ type app struct {
 	fingerprint string
 	insecure    bool
 
-	ran bool // a verb began; before that, whatever fails is a mistake of usage
+	ran      bool    // a verb began; before that, whatever fails is a mistake of usage
+	resolved *target // what connect found out, once it has
+	conns    []*client.Conn
 }
 
 // main runs one command line and returns the exit code.
 func (a *app) main(ctx context.Context, args []string) int {
-	root := a.command()
+	err := a.execute(ctx, a.command(), args)
+	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return exitInterrupted
+	}
+	return explain(a.err, err)
+}
+
+// execute runs one command line of a tree. With a mistake of usage comes the way out.
+func (a *app) execute(ctx context.Context, root *cobra.Command, args []string) error {
 	root.SetArgs(placeLast(args))
 	at, err := root.ExecuteContextC(ctx)
-	if err == nil {
-		return exitDone
-	}
-	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		return exitInterrupted
+	if err == nil || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return err
 	}
 	if !a.ran {
 		err = &usageError{err}
@@ -54,7 +61,7 @@ func (a *app) main(ctx context.Context, args []string) int {
 	if exitCode(err) == exitUsage && hintFor(err) == "" {
 		err = hint(err, "%s", wayOut(at, args))
 	}
-	return explain(a.err, err)
+	return err
 }
 
 // wayOut is the next step after a mistake of usage: the command that was probably
@@ -198,15 +205,35 @@ func (a *app) connect() (*client.Conn, error) {
 	if err != nil {
 		return nil, &usageError{err}
 	}
+	a.conns = append(a.conns, conn)
 	return conn, nil
+}
+
+// hangUp closes every connection that was made: most verbs leave that to the end of the
+// process.
+func (a *app) hangUp() {
+	for _, conn := range a.conns {
+		conn.Close()
+	}
 }
 
 // target is a server and what opens it.
 type target struct{ Server, Token string }
 
 // target follows flag, environment, context, default. A context's token never goes to
-// another server than the context's.
+// another server than the context's. What was found out once holds for good.
 func (a *app) target() (target, error) {
+	if a.resolved != nil {
+		return *a.resolved, nil
+	}
+	t, err := a.resolve()
+	if err == nil {
+		a.resolved = &t
+	}
+	return t, err
+}
+
+func (a *app) resolve() (target, error) {
 	saved, err := a.savedContext()
 	if err != nil {
 		return target{}, err

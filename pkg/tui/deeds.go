@@ -2,7 +2,6 @@ package tui
 
 import (
 	"cmp"
-	"slices"
 
 	"tracker/pkg/tui/canvas"
 	"tracker/pkg/tui/chart"
@@ -215,16 +214,6 @@ func (s *screen) setGlyphs(name string) error {
 		s.glyphs, s.redraw = g, true
 	}
 	return err
-}
-
-// filters are those that the settings name.
-func (s *screen) filters() []string {
-	var all []string
-	for name := range s.conf.Filters {
-		all = append(all, name)
-	}
-	slices.Sort(all)
-	return all
 }
 
 // drawSaying writes the sentence of the moment into the line of hints.

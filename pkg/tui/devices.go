@@ -104,7 +104,7 @@ func (s *screen) empty() string {
 		return "none of this cluster is here any more"
 	}
 	if s.flt != nil && s.frame.Status.Devices > 0 {
-		return "no device matches " + canvas.Clean(s.wanted)
+		return "no device matches " + s.filterText()
 	}
 	if s.frame.Status.Loaded {
 		return "no devices yet"

@@ -16,6 +16,9 @@ func (s *screen) mouse(e tty.Event) {
 		s.mouseInHelp(e)
 		return
 	}
+	if s.sheet.isOpen() && s.sheetMouse(e) {
+		return
+	}
 	switch e.Kind {
 	case tty.Click:
 		s.press(e.X, e.Y)

@@ -1,10 +1,12 @@
 package tui
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"unicode"
 
+	"tracker/pkg/filter"
 	"tracker/pkg/tui/canvas"
 	"tracker/pkg/tui/look"
 )
@@ -31,7 +33,8 @@ type prompt struct {
 	purpose purpose
 	text    []rune
 	at      int    // the cursor
-	note    string // what is wrong with the text, or what it would do
+	note    string // what is wrong with the text
+	tip     string // what it would do
 	wrong   int    // the rune that is wrong, -1 if none is
 	full    bool   // more was typed than fits
 
@@ -47,8 +50,21 @@ type prompt struct {
 const mostPast = 100
 
 func (p *prompt) open(what purpose, text string) {
-	p.purpose, p.text, p.note, p.wrong, p.full = what, []rune(text), "", -1, false
+	p.purpose, p.text, p.note, p.tip, p.wrong, p.full = what, []rune(text), "", "", -1, false
 	p.at, p.pastAt, p.choices = len(p.text), 0, nil
+}
+
+// complain says what is wrong with the text, and if it is a filter, where.
+func (p *prompt) complain(err error) {
+	p.note, _, _ = strings.Cut(err.Error(), "\n")
+	var bad *filter.Error
+	if !errors.As(err, &bad) {
+		return
+	}
+	p.note = bad.Msg
+	if text := p.string(); p.purpose == forFilter {
+		p.wrong = len([]rune(text[:min(bad.At, len(text))]))
+	}
 }
 
 func (p *prompt) close() { p.purpose = noPrompt }
@@ -57,18 +73,18 @@ func (p *prompt) isOpen() bool { return p.purpose != noPrompt }
 
 func (p *prompt) string() string { return string(p.text) }
 
-// remember keeps what was typed, once.
-func (p *prompt) remember() {
-	text := strings.TrimSpace(p.string())
+// remember keeps what was typed for a purpose, once.
+func (p *prompt) remember(what purpose, text string) {
+	text = strings.TrimSpace(text)
 	if text == "" {
 		return
 	}
 	if p.past == nil {
 		p.past = map[purpose][]string{}
 	}
-	all := slices.DeleteFunc(p.past[p.purpose], func(s string) bool { return s == text })
+	all := slices.DeleteFunc(p.past[what], func(s string) bool { return s == text })
 	all = append(all, text)
-	p.past[p.purpose] = all[max(0, len(all)-mostPast):]
+	p.past[what] = all[max(0, len(all)-mostPast):]
 }
 
 // edit does what a key does to the text. It tells whether it was such a key.
@@ -189,22 +205,19 @@ func (p *prompt) complete(by int, offered func(before, word string) []string) {
 	kept := p.choices
 	p.cut(p.stem, p.at)
 	p.insert(kept[p.choice])
-	p.choices = kept
+	if p.choices = kept; n == 1 {
+		p.choices = nil // tab goes on with what follows
+		if p.purpose == forCommand && !strings.ContainsAny(kept[0][max(len(kept[0])-1, 0):], ":<>=,") {
+			p.insert(" ")
+		}
+	}
 }
 
 // draw writes the prompt into a line, as far as it fits: the part around the cursor.
 func (p *prompt) draw(c *canvas.Canvas, y, w int) {
 	c.Fill(0, y, w, 1, look.Text, look.Text, look.OnTop)
 	x := c.Text(0, y, " "+sign[p.purpose], look.Title, look.OnTop)
-	note := p.note
-	if p.full {
-		note = "that is all that fits"
-	}
-	room := w - x - 1
-	if note != "" && canvas.Width(note)+12 < room {
-		room -= canvas.Width(note) + 2
-		c.Text(w-1-canvas.Width(note), y, note, look.Warn, look.OnTop)
-	}
+	room := p.drawAside(c, y, x, w)
 	from := 0
 	for canvas.Width(string(p.text[from:p.at])) > max(room-1, 0) {
 		from++
@@ -228,4 +241,34 @@ func (p *prompt) draw(c *canvas.Canvas, y, w int) {
 	if p.at == len(p.text) && room > 0 {
 		c.Text(x, y, "▏", look.Title, look.OnTop)
 	}
+}
+
+// leastTip is how much of a tip says anything, in columns.
+const leastTip = 12
+
+// drawAside writes what is to be said of the text beside it, or what is wrong above it if
+// that is longer. It returns the columns that are left for the text.
+func (p *prompt) drawAside(c *canvas.Canvas, y, x, w int) int {
+	room := w - x - 1
+	note, style := p.tip, look.Dim
+	switch {
+	case p.full:
+		note, style = "that is all that fits", look.Warn
+	case p.note != "":
+		note, style = p.note, look.Warn
+	}
+	// What is typed goes first, up to a half of the line.
+	width := min(canvas.Width(note), room-min(canvas.Width(p.string())+4, room/2))
+	switch {
+	case note == "":
+		return room
+	case style == look.Warn && width < canvas.Width(note) && y > 1:
+		c.Fill(0, y-1, w, 1, look.Text, look.Text, look.OnTop)
+		c.Text(1, y-1, canvas.Truncate(note, w-2), style, look.OnTop)
+		return room
+	case width < min(leastTip, canvas.Width(note)):
+		return room
+	}
+	c.Text(w-1-width, y, canvas.Truncate(note, width), style, look.OnTop)
+	return room - width - 2
 }

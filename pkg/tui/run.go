@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"time"
 
 	"tracker/pkg/tui/fleet"
 	"tracker/pkg/tui/past"
@@ -39,6 +40,7 @@ func Run(ctx context.Context, o Options) error {
 	terminal := tty.Config{Environ: o.environ(), Link: s.link, FPS: s.conf.FPS, StateDir: o.StateDir}
 	showing, leave := context.WithCancel(ctx)
 	defer leave()
+	s.jobs = &jobs{ctx: showing, cli: o.CLI, guard: terminal.Guard, now: time.Now}
 	fed := startFeed(showing, &o, store, &terminal)
 	travelled := startPlayer(showing, s.player, &terminal, leave)
 	ended := make(chan error, 1)
@@ -54,6 +56,7 @@ func Run(ctx context.Context, o Options) error {
 	err = tty.Run(showing, s, terminal)
 	leave()
 	s.order.Wait()
+	s.jobs.wait()
 	return errors.Join(<-ended, <-travelled, err)
 }
 

@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -43,6 +44,9 @@ type screen struct {
 	order *fleet.Order
 
 	prompt    prompt
+	sheet     sheet
+	jobs      *jobs             // runs commands; nil: there are none
+	named     map[string]string // filters by name: those of the settings and of :save
 	events    eventPane
 	flt       *filter.Filter   // who is meant; nil is all
 	wanted    string           // its text
@@ -112,7 +116,8 @@ func newScreen(o *Options, store *fleet.Store, f face) (*screen, error) {
 		store: store, live: store, order: fleet.NewOrder(store), server: canvas.Clean(o.Server), face: f, link: &tty.Pace{},
 		selIndex: fleet.Nobody, fitting: true, dirty: true,
 		view: world.View{Centre: world.Project(geo.Deg(20, 10))},
-		conf: o.settings(), getenv: o.getenv, flt: o.Filter, wanted: o.Filter.String(), over: o.Overlays,
+		conf: o.settings(), getenv: o.getenv, flt: o.Filter, wanted: cmp.Or(o.Typed, o.Filter.String()), over: o.Overlays,
+		named: o.settings().Filters,
 	}
 	s.events.shown, s.details = true, true
 	s.prefer()
@@ -133,11 +138,13 @@ func (s *screen) Resize(w, h int) {
 func (s *screen) Handle(e tty.Event) {
 	switch e.Kind {
 	case tty.Press:
-		if s.prompt.isOpen() {
+		switch {
+		case s.prompt.isOpen():
 			s.typeKey(e)
-			return
+		case s.sheet.isOpen() && !s.help && s.sheetKey(e.Key):
+		default:
+			s.key(e.Key)
 		}
-		s.key(e.Key)
 	case tty.Paste:
 		if s.prompt.isOpen() {
 			s.prompt.insert(e.Text)
@@ -196,7 +203,7 @@ func (s *screen) listFocused() bool { return s.focus == onList && !s.lay.list.em
 
 // Due tells whether a frame would look different from the last one.
 func (s *screen) Due(time.Time) bool {
-	return s.dirty || s.order.Ready() || s.live.Now().Unix() != s.second || s.player != nil && s.player.State().Version != s.moved ||
+	return s.dirty || s.order.Ready() || s.sheetDue() || s.live.Now().Unix() != s.second || s.player != nil && s.player.State().Version != s.moved ||
 		s.store.Status().Version != s.frame.Status.Version || s.store.Events().Version() != s.events.version
 }
 
@@ -215,6 +222,9 @@ func (s *screen) Draw(time.Time) *canvas.Canvas {
 	s.drawLatest()
 	s.drawStatus()
 	s.drawHints()
+	if s.sheet.isOpen() {
+		s.drawSheet()
+	}
 	if s.prompt.isOpen() {
 		s.prompt.draw(&s.c, s.h-1, s.w)
 	}

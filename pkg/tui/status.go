@@ -53,7 +53,7 @@ func (s *screen) whoParts() []part {
 	}
 	parts := []part{{words.Thousands(s.frame.Matched) + " of " + devices, look.Bright, 2}}
 	parts = append(parts, s.aside()...)
-	return append(parts, part{"/" + canvas.Truncate(canvas.Clean(s.wanted), 24), look.Keycap, 6})
+	return append(parts, part{"/" + canvas.Truncate(s.filterText(), 24), look.Keycap, 6})
 }
 
 // aside is what one has to know although the picture does not show it: whose list that is

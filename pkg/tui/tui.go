@@ -32,6 +32,8 @@ type Options struct {
 	Keys   *conf.Keymap   // of Actions; nil is everybody's default
 	Conf   *conf.Config   // what else people set; nil is what everybody has
 	Filter *filter.Filter // who is meant at first; nil is all
+	Typed  string         // Filter as it was typed; empty is its canonical form
+	CLI    *CLI           // commands for the palette; nil: there are none
 
 	Opening    Opening // what Run and Once show first
 	Overlays   []*overlay.Overlay

@@ -1,10 +1,8 @@
 package tui
 
 import (
-	"errors"
 	"time"
 
-	"tracker/pkg/filter"
 	"tracker/pkg/tui/tty"
 )
 
@@ -61,34 +59,23 @@ func textOf(e tty.Event) string {
 }
 
 // typed is called when the text has changed. A filter holds at once; one that is wrong
-// leaves the last good one.
+// leaves the last good one. A command is told of before it is given.
 func (s *screen) typed() {
 	s.dirty = true
 	p := &s.prompt
-	p.note, p.wrong = "", -1
-	if p.purpose != forFilter {
-		return
-	}
-	if err := s.setFilter(p.string()); err != nil {
-		p.note = err.Error()
-		var bad *filter.Error
-		if errors.As(err, &bad) {
-			p.note, p.wrong = bad.Msg, len([]rune(p.string()[:min(bad.At, len(p.string()))]))
-		}
+	p.note, p.tip, p.wrong = "", "", -1
+	switch p.purpose {
+	case forFilter:
+		s.typedFilter(p)
+	case forCommand:
+		p.tip = s.tip(p.string())
 	}
 }
 
-// setFilter changes who is meant.
-func (s *screen) setFilter(text string) error {
-	flt, err := filter.Parse(text)
-	if err != nil {
-		return err
+func (s *screen) typedFilter(p *prompt) {
+	if err := s.setFilter(p.string()); err != nil {
+		p.complain(err)
 	}
-	if s.flt, s.wanted = flt, text; text == "" {
-		s.flt = nil
-	}
-	s.members, s.list.top = nil, 0
-	return nil
 }
 
 // abandon closes the prompt and leaves things as they were before it.
@@ -102,34 +89,24 @@ func (s *screen) abandon() {
 // enter does what was typed. The prompt stays open while that can be mended.
 func (s *screen) enter() {
 	p := &s.prompt
+	what, text := p.purpose, p.string()
 	var err error
-	switch p.purpose {
+	switch what {
 	case forFilter:
-		err = s.setFilter(p.string())
+		err = s.setFilter(text)
 	case forCommand:
-		err = s.command(p.string())
+		err = s.command(text)
 	case forPlace:
-		err = s.goTo(p.string())
+		err = s.goTo(text)
 	case forFile:
-		err = s.export(p.string())
+		err = s.export(text)
 	}
 	if err != nil {
-		p.note = err.Error()
+		p.complain(err)
 		return
 	}
-	p.remember()
-	p.close()
-}
-
-// offers are completions for what is typed.
-func (s *screen) offers() func(before, word string) []string {
-	switch s.prompt.purpose {
-	case forFilter:
-		return func(_, word string) []string { return filter.Complete(word) }
-	case forCommand:
-		return s.offered
-	case forPlace:
-		return func(before, word string) []string { return s.placesLike(before + word) }
+	p.remember(what, text)
+	if p.purpose == what && p.string() == text { // else an action has opened another
+		p.close()
 	}
-	return func(string, string) []string { return nil }
 }
