@@ -75,7 +75,7 @@ func (s *screen) drawList() {
 		s.listRow(rect{r.x, r.y + 1 + i, r.w, 1}, order[at])
 	}
 	if len(order) == 0 && rows > 0 {
-		s.c.Text(r.x+2, r.y+1, s.empty(), look.Dim, look.OnTop)
+		s.c.Text(r.x+2, r.y+1, canvas.Truncate(s.empty(), r.w-3), look.Dim, look.OnTop)
 	}
 }
 
@@ -101,7 +101,7 @@ func (s *screen) listTitle(n int) string {
 // empty says why there is nothing to see.
 func (s *screen) empty() string {
 	if s.members != nil {
-		return "none of this cluster is here any more"
+		return "nobody of them is here any more"
 	}
 	if s.flt != nil && s.frame.Status.Devices > 0 {
 		return "no device matches " + s.filterText()

@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"tracker/pkg/track"
-	"tracker/pkg/tui/chart"
 	"tracker/pkg/tui/fleet"
 	"tracker/pkg/tui/world"
 )
@@ -140,47 +139,77 @@ func (s *screen) lookInto() {
 		s.goToSelected()
 		return
 	}
-	hit := s.looksAt()
-	switch {
-	case hit.Count > 0:
-		s.showMembers(hit)
+	switch crowd, device := s.looksAt(); {
+	case len(crowd) > 0:
+		s.showMembers(crowd)
 	case s.selIndex != fleet.Nobody:
 		s.showDetails()
-	case hit.Device != fleet.Nobody:
-		s.choose(hit.Device)
+	case device != fleet.Nobody:
+		s.choose(device)
 	default:
 		s.selectRow(0)
 	}
 }
 
-// looksAt is what the map shows where the selected device is, or in its middle. The badge
-// of a cluster that is listed already is not in it.
-func (s *screen) looksAt() chart.Hit {
-	hit := chart.Hit{Device: fleet.Nobody}
-	if s.lay.m.empty() {
-		return hit
-	}
+// crowded is how many devices beside each other nobody can tell apart.
+const crowded = 5
+
+// looksAt is what the map shows where the selected device is, or in its middle: a crowd of
+// devices, with a badge or without room for one, and the nearest device. Those that are
+// listed already are no crowd.
+func (s *screen) looksAt() (crowd []int32, device int32) {
 	pos, ok := s.selectedPos()
-	if !ok && s.selIndex != fleet.Nobody {
-		return hit // nobody knows where it is
+	if s.lay.m.empty() || !ok && s.selIndex != fleet.Nobody {
+		return nil, fleet.Nobody
 	}
 	x, y := s.lay.m.w/2, s.lay.m.h/2
 	if ok {
 		x, y = s.cellOf(pos)
 	}
-	if hit = s.chart.At(x, y); slices.Contains(s.members, s.sel) {
-		hit.Count = 0
+	hit := s.chart.At(x, y)
+	switch {
+	case s.sel != 0 && slices.Contains(s.members, s.sel):
+		return nil, hit.Device
+	case hit.Count > 0:
+		return s.chart.Members(nil, hit.Cluster), hit.Device
 	}
-	return hit
+	if ok {
+		crowd = s.beside(x, y)
+	}
+	return crowd, hit.Device
+}
+
+// beside are the devices that are meant in a cell of the map and those left and right of
+// it, if they are a crowd.
+func (s *screen) beside(x, y int) (crowd []int32) {
+	m := s.mapper()
+	for i := range s.frame.Points {
+		if !s.fits(i) {
+			continue
+		}
+		dx, dy := m.Cell(s.roughly(s.frame.Points[i].Pos))
+		if off := int(dx>>1) - x; int(dy>>2) == y && off >= -1 && off <= 1 {
+			crowd = append(crowd, int32(i))
+		}
+	}
+	if len(crowd) < crowded {
+		return nil
+	}
+	return crowd
 }
 
 // cellOf is the cell of the map that a place shows in.
 func (s *screen) cellOf(pos world.Pos) (x, y int) {
-	v := s.view
-	v.Snap() // as the chart does
-	m := v.Mapper()
+	m := s.mapper()
 	dx, dy := m.Cell(pos)
 	return int(dx >> 1), int(dy >> 2)
+}
+
+// mapper puts places on the map as the chart does.
+func (s *screen) mapper() world.Mapper {
+	v := s.view
+	v.Snap()
+	return v.Mapper()
 }
 
 // showDetails shows all that is known of the selected device: in the pane if there is
@@ -243,10 +272,9 @@ func (s *screen) rowOf(point int32) int {
 }
 
 // showMembers lists the devices of a badge.
-func (s *screen) showMembers(h chart.Hit) {
-	s.grouped = s.chart.Members(s.grouped[:0], h.Cluster)
-	s.members = make([]track.DeviceID, 0, len(s.grouped))
-	for _, i := range s.grouped {
+func (s *screen) showMembers(crowd []int32) {
+	s.members = make([]track.DeviceID, 0, len(crowd))
+	for _, i := range crowd {
 		if fix, _, ok := s.store.Info(i); ok {
 			s.members = append(s.members, fix.Device)
 		}
@@ -370,10 +398,7 @@ func (s *screen) back() {
 	case s.focus == onDetails:
 		s.focus = s.home()
 	case s.members != nil:
-		s.members, s.list.top = nil, 0
-		if s.lay.kind != panes {
-			s.focus = s.home()
-		}
+		s.members, s.list.top, s.focus = nil, 0, s.home()
 	case s.lay.kind != panes && s.focus != s.home():
 		s.focus = s.home()
 	case s.opened && s.details:

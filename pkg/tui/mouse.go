@@ -134,7 +134,7 @@ func (s *screen) release(x, y int) {
 func (s *screen) selectNear(x, y int) {
 	switch hit := s.chart.At(x-s.lay.m.x, y-s.lay.m.y); {
 	case hit.Count > 0:
-		s.showMembers(hit)
+		s.showMembers(s.chart.Members(nil, hit.Cluster))
 	case hit.Device != fleet.Nobody:
 		s.choose(hit.Device)
 	}

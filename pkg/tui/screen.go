@@ -323,7 +323,7 @@ func (s *screen) drawMap() {
 		title = fmt.Sprintf("Map  z%.1f  1 cell ≈ %s%s", s.view.Zoom, words.Length(2*s.view.MetersPerDot()), s.banner())
 		s.frameBox(box, title, s.focus == onMap)
 	}
-	s.drawLegend(canvas.Width(title) + 6)
+	s.drawLegend(max(canvas.Width(title)+5, 34))
 }
 
 // banner says who is followed, where no details do.
@@ -335,22 +335,20 @@ func (s *screen) banner() string {
 }
 
 // drawLegend tells what the colours mean, unless they mean what the status line says: in
-// the frame of the map from a column on, or in its first row.
+// the frame of the map from a column on if that has room, else in its first row.
 func (s *screen) drawLegend(from int) {
 	if s.colour == look.ByState {
 		return
 	}
-	parts, r := s.chart.Legend(), s.lay.m
-	if s.lay.kind == panes {
-		from = max(from, 34)
-		chart.WriteLegend(&s.c, parts, s.lay.mapBox.x+from, s.lay.mapBox.y, s.lay.mapBox.w-from-2)
-		return
-	}
-	w := 1
+	parts, r, w := s.chart.Legend(), s.lay.m, 1
 	for _, p := range parts {
 		w += canvas.Width(p.Text) + 3
 	}
-	s.c.Fill(r.x, r.y, min(w, r.w), 1, look.Text, look.Text, look.OnTop)
+	if box := s.lay.mapBox; from+w+1 <= box.w {
+		chart.WriteLegend(&s.c, parts, box.x+from, box.y, w)
+		return
+	}
+	s.c.Fill(r.x, r.y, min(w+1, r.w), 1, look.Text, look.Text, look.OnTop)
 	chart.WriteLegend(&s.c, parts, r.x+1, r.y, r.w-1)
 }
 
