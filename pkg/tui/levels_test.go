@@ -281,10 +281,10 @@ func TestWhatWasSaidGoesAway(t *testing.T) {
 }
 
 func TestPauseTravelFollowAndFilterInAnyOrder(t *testing.T) {
-	keys := []string{"space", "[", ".", "f", "/"}
+	keys := []string{"space", "[", ".", "f", "n", "/"}
 	var orders func(done []string)
 	orders = func(done []string) {
-		if len(done) < 4 {
+		if len(done) < 3 {
 			for _, k := range keys {
 				orders(append(done[:len(done):len(done)], k))
 			}

@@ -247,56 +247,6 @@ func TestSelectionSurvivesSortingAndGoesWithItsDevice(t *testing.T) {
 	r.shows("No device selected")
 }
 
-func TestMouse(t *testing.T) {
-	r := newRig(t, 120, 40, "plain").load(fixOf(1, "bus", r0, 48, 11), fixOf(2, "car", r0, 52, 16))
-	x, y := cellOf(r, 1)
-	r.Handle(tty.Event{Kind: tty.Click, Button: tty.Left, X: x + 1, Y: y})
-	r.Handle(tty.Event{Kind: tty.Release, Button: tty.Left, X: x + 1, Y: y})
-	if r.sel != 1 {
-		t.Errorf("a click selected %v, want the bus", r.sel)
-	}
-	centre, at := r.view.Centre, r.view.At(float64(2*(x-r.lay.m.x)), float64(4*(y-r.lay.m.y)))
-	r.Handle(tty.Event{Kind: tty.Click, Button: tty.Left, X: x, Y: y})
-	r.Handle(tty.Event{Kind: tty.Drag, Button: tty.Left, X: x + 5, Y: y + 2})
-	r.Handle(tty.Event{Kind: tty.Release, Button: tty.Left, X: x + 5, Y: y + 2})
-	if dx, dy := r.view.Dot(at); math.Abs(dx-float64(2*(x+5-r.lay.m.x))) > 0.1 || math.Abs(dy-float64(4*(y+2-r.lay.m.y))) > 0.1 || r.view.Centre == centre {
-		t.Errorf("dragging did not carry the map along: %.1f, %.1f", dx, dy)
-	}
-	if r.sel != 1 {
-		t.Error("dragging changed the selection")
-	}
-	zoom, under := r.view.Zoom, r.view.At(21, 22)
-	r.Handle(tty.Event{Kind: tty.Wheel, Button: tty.WheelUp, X: r.lay.m.x + 10, Y: r.lay.m.y + 5})
-	if dx, dy := r.view.Dot(under); r.view.Zoom != zoom+zoomStep || math.Abs(dx-21) > 0.1 || math.Abs(dy-22) > 0.1 {
-		t.Errorf("the wheel: zoom %v, what was under the pointer is at %.1f,%.1f", r.view.Zoom, dx, dy)
-	}
-	r.Handle(tty.Event{Kind: tty.Wheel, Button: tty.WheelDown, X: r.lay.m.x + 10, Y: r.lay.m.y + 5})
-	if r.view.Zoom != zoom {
-		t.Errorf("zoom %v, want %v", r.view.Zoom, zoom)
-	}
-	// The second row of the list.
-	r.Handle(tty.Event{Kind: tty.Click, Button: tty.Left, X: r.lay.list.x + 5, Y: r.lay.list.y + 2})
-	if r.store.Name(r.store.Find(r.sel)) != "car" || r.focus != onList {
-		t.Errorf("a click on the list selected %q", r.store.Name(r.store.Find(r.sel)))
-	}
-	for _, at := range [][2]int{{-1, -1}, {500, 500}, {0, 0}, {r.lay.list.x, r.lay.list.y}} {
-		for _, e := range []tty.Event{{Kind: tty.Click, Button: tty.Left}, {Kind: tty.Drag}, {Kind: tty.Release}, {Kind: tty.Wheel, Button: tty.WheelUp}, {Kind: tty.Wheel, Button: tty.WheelDown}} {
-			e.X, e.Y = at[0], at[1]
-			r.Handle(e)
-		}
-	}
-	r.compose()
-}
-
-// cellOf is where a device shows, in cells of the screen.
-func cellOf(r *rig, id track.DeviceID) (x, y int) {
-	v := r.view
-	v.Snap() // as the chart does
-	m := v.Mapper()
-	dx, dy := m.Cell(r.frame.Points[r.store.Find(id)].Pos)
-	return r.lay.m.x + int(dx)/2, r.lay.m.y + int(dy)/4
-}
-
 func TestHelpCoversEverythingAndAnyKeyClosesIt(t *testing.T) {
 	r := newRig(t, 100, 40, "plain").load(vans(3)...)
 	r.press("?").shows("Keys", "follow the selected device", "quit", "drag ", "pan the map")
