@@ -35,18 +35,19 @@ var hostile = []string{
 	strings.Repeat("long ", 40), "ﷺ", "\u200b\u200d", "%s%d%n", "van-1",
 }
 
-var hostileSizes = [][2]int{{0, 0}, {1, 1}, {2, 40}, {20, 5}, {59, 15}, {60, 16}, {80, 24}, {99, 30}, {100, 30}, {120, 40}, {300, 4}}
+var hostileSizes = [][2]int{{0, 0}, {1, 1}, {2, 40}, {20, 5}, {59, 15}, {60, 16}, {80, 24}, {99, 30}, {100, 30}, {120, 40}, {120, 40}, {120, 40}, {300, 4}}
 
 func pick[T any](m *monkey, of []T) T { return of[m.rng.IntN(len(of))] }
 
 func newMonkey(t *testing.T, seed uint64) *monkey {
 	m := &monkey{rig: newRig(t, 80, 24, "system"), rng: rand.New(rand.NewPCG(seed, 1))}
 	m.player = past.New(history{}, m.live, m.clock.Now)
+	m.conf.Open = "https://maps.example/#{z}/{lat}/{lon}/{id}"
+	m.compose()
 	for _, a := range actions() {
-		m.rig.hit() // a frame before the first key
 		m.keys = append(m.keys, a.Default...)
 	}
-	m.keys = append(m.keys, "enter", "enter", "esc", "esc", "tab", "n", "backspace", "delete", "ctrl+u", "ctrl+w", "ctrl+k", "f13", "alt+x", "", "ö")
+	m.keys = append(m.keys, "enter", "enter", "esc", "esc", "esc", "esc", "esc", ".", ".", ".", "?", "j", "tab", "n", "backspace", "delete", "ctrl+u", "ctrl+w", "ctrl+k", "f13", "alt+x", "", "ö")
 	m.keys = slices.DeleteFunc(m.keys, func(k string) bool { return k == "x" }) // writes files: see the tests of that
 	return m
 }
