@@ -15,22 +15,10 @@ func (s *screen) nextColour() {
 	s.say("colours tell of " + s.colour.String())
 }
 
-// bases are what is left out of the map, one thing more with each press, and what is left
-// beside the coasts.
-var bases = []struct {
-	without chart.Layers
-	says    string
-}{
-	{0, "land, borders, cities and graticule"},
-	{chart.Fill, "borders, cities and graticule"},
-	{chart.Fill | chart.Borders, "cities and graticule"},
-	{chart.Fill | chart.Borders | chart.Cities, "graticule"},
-	{chart.Fill | chart.Borders | chart.Cities | chart.Grid, "nothing else"},
-}
-
+// nextBase draws the world below the devices in another way.
 func (s *screen) nextBase() {
-	s.base = (s.base + 1) % len(bases)
-	s.say("the map shows coasts and " + bases[s.base].says)
+	s.base = (s.base + 1) % len(chart.Bases)
+	s.say("base map: " + chart.Bases[s.base].Name)
 }
 
 func (s *screen) nextTrails() {

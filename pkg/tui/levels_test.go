@@ -189,7 +189,7 @@ func TestBaseLayersAreLeftOutOneByOne(t *testing.T) {
 		{true, true, true, true}, {false, true, true, true}, {false, false, true, true}, {false, false, false, true}, {}, {true, true, true, true},
 	} {
 		if i > 0 {
-			r.hit("b").shows("the map shows coasts and " + bases[i%len(bases)].says)
+			r.hit("b").shows("base map: " + chart.Bases[i%len(chart.Bases)].Name)
 		}
 		if ground() != want.land || border() != want.borders || has("Munich") != want.cities || has("°N") != want.grid {
 			t.Errorf("after %d presses: land %v, borders %v, cities %v, graticule %v", i, ground(), border(), has("Munich"), has("°N"))
@@ -199,7 +199,7 @@ func TestBaseLayersAreLeftOutOneByOne(t *testing.T) {
 
 func TestColoursAreExplainedInEveryLayoutWithAMap(t *testing.T) {
 	for _, size := range [][2]int{{120, 40}, {100, 30}, {80, 24}, {60, 16}} {
-		r := newRig(t, size[0], size[1], "plain").load(vans(9)...).hides("<10s")
+		r := newRig(t, size[0], size[1], "dark").load(vans(9)...).hides("<10s")
 		r.hit("c").shows("<10s", "older").hit("c").shows("<30", "120 km/h").hit("c").shows("80%", "less").hit("c").hides("80% ●")
 		checkFrame(t, "legend", r.screen)
 	}

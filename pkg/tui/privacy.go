@@ -1,6 +1,8 @@
 package tui
 
 import (
+	"math"
+
 	"tracker/pkg/tui/fleet"
 	"tracker/pkg/tui/world"
 )
@@ -10,7 +12,8 @@ import (
 const maskedZoom = 9
 
 // toggleMask hides names and exact places, for a screen that strangers see. Where the map
-// is may be where somebody was, so that is made as rough as other places.
+// is may be where somebody was, and how far in may be how far they were apart: so that is
+// made as rough as other places.
 func (s *screen) toggleMask() {
 	if s.mask != nil {
 		s.mask = nil
@@ -19,6 +22,8 @@ func (s *screen) toggleMask() {
 	}
 	s.mask = fleet.NewMask()
 	s.view.Centre = s.roughly(s.view.Centre)
+	s.view.Zoom = math.Round(s.view.Zoom/zoomStep) * zoomStep
+	s.view.Clamp()
 	if s.fitting {
 		s.fit()
 	}

@@ -70,7 +70,7 @@ type screen struct {
 	fitted   int  // how many devices it was fitted to
 	fittedAt time.Time
 	trails   chart.TrailMode
-	base     int  // which of bases is drawn
+	base     int  // which of chart.Bases is drawn
 	details  bool // are to be seen, as far as there is room
 	opened   bool // and only because of Enter
 	help     bool
@@ -307,7 +307,7 @@ func (s *screen) drawMap() {
 		return
 	}
 	s.scene = chart.Scene{
-		View: s.view, Frame: &s.frame, Store: s.store, Theme: s.theme, Layers: chart.Everything &^ bases[s.base].without, Colour: s.colour,
+		View: s.view, Frame: &s.frame, Store: s.store, Theme: s.theme, Layers: chart.Everything.With(s.base), Colour: s.colour,
 		Trails: s.trails, Selected: s.selIndex, Followed: fleet.Nobody, Overlays: s.over, Mask: s.mask, Filtering: s.flt != nil,
 	}
 	if !s.present() || s.link.Note() != "" {

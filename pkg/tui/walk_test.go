@@ -59,7 +59,7 @@ var walks = map[string]func(r *rig) (done func() bool){
 	"goto":       asks(forPlace, ""),
 	"export":     asks(forFile, ".svg"),
 	"colour": func(r *rig) func() bool {
-		return func() bool { r.shows("colours tell of age", "<10s"); return r.colour == look.ByAge }
+		return func() bool { r.shows("colours tell of age", "▲ moving"); return r.colour == look.ByAge }
 	},
 	"events": func(r *rig) func() bool {
 		return func() bool { r.hides("Events"); return r.lay.eventBox.empty() && r.lay.m.h > 30 }
@@ -143,7 +143,7 @@ var walks = map[string]func(r *rig) (done func() bool){
 	},
 	"base": func(r *rig) func() bool {
 		return func() bool {
-			r.shows("the map shows coasts and borders, cities and graticule")
+			r.shows("base map: no land")
 			return r.scene.Layers == chart.Everything&^chart.Fill
 		}
 	},
