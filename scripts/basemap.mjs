@@ -9,7 +9,7 @@
 //   cities.bin.gz                         the largest cities, largest first
 //   SHA256SUMS                            of the three, before compression
 //
-// The layout of the files is described in pkg/tui/world/world.go, which reads them.
+// The layout of the files is described in docs/basemap.md; pkg/tui/world reads them.
 // scripts/basemap fetches the packages and calls this.
 
 import { createHash } from "node:crypto";

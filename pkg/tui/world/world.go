@@ -16,7 +16,8 @@
 //
 // # File format
 //
-// The files are made by scripts/basemap.mjs and gzipped. Numbers are LEB128 varints,
+// The files are made by scripts/basemap.mjs and gzipped; docs/basemap.md has the whole of
+// it, and clients/web reads them in JavaScript. Numbers are LEB128 varints,
 // signed ones zigzag. A level (world-110m, world-50m) is TopoJSON without the JSON:
 //
 //	"TRKW" 1           magic and version
