@@ -333,7 +333,7 @@ func TestWorstStateColoursTheCell(t *testing.T) {
 		r.view.Zoom = 3
 		r.fitting = false
 		r.compose()
-		r.shows("!300", "1!", "299◆")
+		r.shows("●300", "1!", "299◆")
 		x, y := cellOf(r, 1)
 		if got := r.c.At(x, y).Fg; got != look.Alert {
 			t.Errorf("the cell has style %d, want alert", got)

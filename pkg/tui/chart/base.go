@@ -7,6 +7,7 @@ import (
 
 	"tracker/pkg/geo"
 	"tracker/pkg/tui/canvas"
+	"tracker/pkg/tui/fleet"
 	"tracker/pkg/tui/look"
 	"tracker/pkg/tui/world"
 )
@@ -42,6 +43,7 @@ func (c *Chart) drawBase(s *Scene) {
 		level.Land(&s.View, c.area.Edge)
 		c.area.Fill(&c.base, look.Land)
 	}
+	c.degrees = c.degrees[:0]
 	if s.Layers&Grid != 0 {
 		c.graticule(&s.View)
 	}
@@ -91,9 +93,9 @@ func (c *Chart) overlayLine(k world.Kind, x0, y0, x1, y1 float64) {
 	}
 }
 
-// graticule draws dotted meridians and parallels at round degrees, and says which, where
-// the view is so close that there may be no coast in it to go by. Its dots are on the
-// grid of the world too.
+// graticule draws dotted meridians and parallels at round degrees, and notes which to be
+// written, where the view is so close that there may be no coast in it to go by. Its dots
+// are on the grid of the world too.
 func (c *Chart) graticule(v *world.View) {
 	if v.Zoom < gridFrom {
 		return
@@ -106,30 +108,26 @@ func (c *Chart) graticule(v *world.View) {
 	ox, oy := v.Origin()
 	perDegree := v.Scale() / 360
 	step := gridStep(perDegree)
-	var names []func() // after all dots, which would go through them
-	defer func() {
-		for _, name := range names {
-			name()
-		}
-	}()
 	for i := math.Ceil(west / step); i*step <= east; i++ {
 		lon := geo.WrapLon(i * step)
 		x, _ := v.Dot(world.Project(geo.Deg(0, lon)))
 		for y := int(floorMod(-oy, 4)); y < v.H; y += 4 {
-			c.base.Dot(int(math.Floor(x)), y, look.Dim, look.OnGrid)
+			c.base.Dot(int(math.Floor(x)), y, look.Border, look.OnGrid)
 		}
-		text := degrees(lon, step, 'E', 'W')
-		names = append(names, func() { c.base.Text(int(x)/2+1, 0, text, look.Dim, look.OnGrid) })
+		c.note(int(x)/2+1, 0, degrees(lon, step, 'E', 'W'))
 	}
 	step = gridStep(perDegree / math.Cos(v.Centre.Point().LatDeg()*math.Pi/180))
 	for i := math.Ceil(se.LatDeg() / step); i*step <= nw.LatDeg(); i++ {
 		_, y := v.Dot(world.Project(geo.Deg(i*step, 0)))
 		for x := int(floorMod(-ox, 4)); x < v.W; x += 4 {
-			c.base.Dot(x, int(math.Floor(y)), look.Dim, look.OnGrid)
+			c.base.Dot(x, int(math.Floor(y)), look.Border, look.OnGrid)
 		}
-		text := degrees(i*step, step, 'N', 'S')
-		names = append(names, func() { c.base.Text(0, int(y)/4, text, look.Dim, look.OnGrid) })
+		c.note(0, int(y)/4, degrees(i*step, step, 'N', 'S'))
 	}
+}
+
+func (c *Chart) note(x, y int, name string) {
+	c.degrees = append(c.degrees, word{x: x, y: y, w: canvas.Width(name), name: name, point: fleet.Nobody})
 }
 
 // gridStep is the smallest round number of degrees that is at least forty dots wide:

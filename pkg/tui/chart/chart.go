@@ -37,6 +37,7 @@ type Chart struct {
 	key      baseKey
 	overlays []*overlay.Overlay // that are in the base
 	zones    []zone
+	degrees  []word // of the graticule, where they belong
 
 	seen   []seen
 	alerts []seen  // those of them that somebody has to look at

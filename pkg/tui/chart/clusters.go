@@ -159,15 +159,18 @@ func (c *Chart) crowded(b *block, i int) bool {
 	return b.count >= many || b.count >= need && hidden
 }
 
-// place writes ●824, or ✕12 if the worst of them is lost, into the block, near the middle of its devices. All whole blocks
+// place writes ●824, or ●12✕ where nothing but a sign can say that one is lost, into the block, near the middle of its devices. All whole blocks
 // begin at dots that are even or odd alike, and no badge takes a cell that its block
 // shares with another: so badges move together, never meet, and hide no neighbour. There
 // may be no room, at the edge of the view or beside somebody who has to be seen: then the
 // devices of the block are drawn one by one.
 func (c *Chart) place(b *block, i int) {
 	var buf [12]byte
-	digits := shortCount(buf[:0], b.count)
+	digits, worst := shortCount(buf[:0], b.count), c.worst(b)
 	w := 1 + len(digits)
+	if worst != 0 {
+		w++
+	}
 	hx, hy := c.grid.heads(i)
 	// The first cell of a block and the last may be shared with its neighbours.
 	col := max(min(int(b.sx/uint64(b.count))/2-w/2, blockDots/2-w), 1)
@@ -177,22 +180,35 @@ func (c *Chart) place(b *block, i int) {
 		y := min(max((int(hy.first)+4*down)>>2, 0), c.out.H-1)
 		if hx.holds(2*x, 2*(x+w)) && hy.holds(4*y, 4*(y+1)) && c.free(x, y, w, anything|gap) {
 			b.x, b.y, b.w = int32(x), int32(y), int32(w)
-			c.drawBadge(b, digits)
+			c.drawBadge(b, digits, worst)
 			return
 		}
 	}
 }
 
-func (c *Chart) drawBadge(b *block, digits []byte) {
+// worst is the sign of the worst state in a block, if somebody ought to look and there is
+// no colour to tell it, else 0. It stands behind the number: in front of it, it would say
+// that all of them are lost. Where there is no room for it the number matters more.
+func (c *Chart) worst(b *block) rune {
+	if !c.mute() || b.count >= 1000 {
+		return 0
+	}
+	return b.rank.sign(c.scene.Colour)
+}
+
+func (c *Chart) drawBadge(b *block, digits []byte, worst rune) {
 	x, y := int(b.x), int(b.y)
 	c.take(x, y, int(b.w), text)
 	style := b.rank.style(c.scene.Colour)
 	if b.count >= heavyFrom {
 		style = look.Heavy(style)
 	}
-	c.out.Rune(x, y, b.rank.sign(c.scene.Colour), style, look.OnBadge)
+	c.out.Rune(x, y, '●', style, look.OnBadge)
 	for i, d := range digits {
 		c.out.Rune(x+1+i, y, rune(d), style, look.OnBadge)
+	}
+	if worst != 0 {
+		c.out.Rune(x+1+len(digits), y, worst, style, look.OnBadge)
 	}
 	c.clear(x-1, y)
 	c.clear(x+int(b.w), y)

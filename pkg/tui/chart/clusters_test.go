@@ -199,13 +199,35 @@ func TestBadgesSayTheWorstWithoutColours(t *testing.T) {
 		rank rank
 		want rune
 	}{
-		{look.ByState, rank(filter.Idle), '●'}, {look.ByState, rank(filter.Moving), '●'}, {look.ByState, rank(filter.Stale), '○'},
+		{look.ByState, rank(filter.Idle), 0}, {look.ByState, rank(filter.Moving), 0}, {look.ByState, rank(filter.Stale), '○'},
 		{look.ByState, rank(filter.Lost), '✕'}, {look.ByState, rank(filter.Alert), '!'},
-		{look.ByAge, unknown, '●'}, {look.ByAge, alert - 1, '●'}, {look.ByAge, alert, '!'}, {look.BySpeed, alert, '!'},
-		{look.ByBattery, firstStep, '●'}, {look.ByBattery, alert - 1, '!'}, {look.ByBattery, alert, '!'},
+		{look.ByAge, unknown, 0}, {look.ByAge, alert - 1, 0}, {look.ByAge, alert, '!'}, {look.BySpeed, alert, '!'},
+		{look.ByBattery, firstStep, 0}, {look.ByBattery, alert - 1, '!'}, {look.ByBattery, alert, '!'},
 	} {
 		if got := tt.rank.sign(tt.by); got != tt.want {
 			t.Errorf("by %v, rank %d: %c, want %c", tt.by, tt.rank, got, tt.want)
+		}
+	}
+	for _, tt := range []struct {
+		theme string
+		n     int
+		want  string
+	}{{"mono", 40, "●40✕"}, {"plain", 999, "●999✕"}, {"mono", 1000, "●1000 "}, {"system", 40, "●40 "}} {
+		fixes := crowdAt(tt.n)
+		fixes[7].Received = epoch.Add(-time.Hour)
+		s := sceneOf(t, 40, 12, fixes).look(48, 11, 5)
+		s.Theme = themeOf(tt.theme)
+		c := &Chart{}
+		c.Draw(s)
+		for _, b := range c.grid.blocks {
+			for i, r := range []rune(tt.want) {
+				if cell := c.out.At(int(b.x)+i, int(b.y)); b.w > 0 && cell.R != r && (r != ' ' || cell.R != 0) {
+					t.Errorf("%s, %d devices: %q at %d, want %q:\n%s", tt.theme, tt.n, cell.R, i, tt.want, c.text())
+				}
+			}
+		}
+		if c.badged() != tt.n {
+			t.Errorf("%s: badges speak for %d of %d", tt.theme, c.badged(), tt.n)
 		}
 	}
 }
@@ -224,7 +246,7 @@ func TestBadgesTakeThePlaceOfTheirDevices(t *testing.T) {
 			t.Errorf("%d devices: %d counted, %d drawn, %d visible", n, c.badged(), drawn, s.Frame.Visible)
 		}
 		for i, b := range c.grid.blocks {
-			if want := []rune(fmt.Sprintf("%c%d", b.rank.sign(s.Colour), b.count)); b.w > 0 {
+			if want := []rune(fmt.Sprintf("●%d", b.count)); b.w > 0 {
 				for j, r := range want {
 					if cell := c.out.At(int(b.x)+j, int(b.y)); cell.R != r {
 						t.Errorf("%d devices: badge %v says %q at %d, want %q", n, c.grid.key(i), cell.R, j, r)

@@ -70,8 +70,7 @@ func (r rank) style(by look.ColourBy) canvas.Style {
 	return look.Ramp(int(r - firstStep))
 }
 
-// sign begins the number of several devices. It says what the colour says where somebody
-// ought to look, so that it is said without colours too.
+// sign says what the colour of several devices says where somebody ought to look, else 0.
 func (r rank) sign(by look.ColourBy) rune {
 	switch {
 	case by == look.ByState && filter.State(r) > filter.Moving:
@@ -79,8 +78,11 @@ func (r rank) sign(by look.ColourBy) rune {
 	case by != look.ByState && r == alert, by == look.ByBattery && r == alert-1:
 		return look.Glyph[filter.Alert]
 	}
-	return '●'
+	return 0
 }
+
+// mute tells whether the theme has no colours, so that shapes have to say everything.
+func (c *Chart) mute() bool { return c.scene.Theme.Alike(look.Ramp(0), look.Ramp(steps-1)) }
 
 // glyph is the shape of a device. It says its state whatever the colours tell, and that
 // its battery is low where they tell batteries.
@@ -113,7 +115,7 @@ var rampLegends = map[look.ColourBy][steps]string{
 // colours to tell it.
 func (c *Chart) Legend() []LegendPart {
 	by := c.scene.Colour
-	if mute := c.scene.Theme.Alike(look.Ramp(0), look.Ramp(steps-1)); mute || by == look.ByState {
+	if c.mute() || by == look.ByState {
 		parts := make([]LegendPart, 0, filter.States)
 		for s := range filter.States {
 			parts = append(parts, LegendPart{look.Glyph[s], look.OfState[s], s.String()})

@@ -50,6 +50,11 @@ func (c *Chart) drawLabels(s *Scene) {
 	if s.Layers&Labels != 0 && !s.Filtering {
 		c.drawNames(s)
 	}
+	for i := range c.degrees {
+		if w := &c.degrees[i]; c.room(w, onCity, anything) {
+			c.write(w, look.Dim, onCity)
+		}
+	}
 }
 
 func (c *Chart) drawZones() {

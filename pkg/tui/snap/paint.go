@@ -71,10 +71,10 @@ func (p *painter) of(fg, bg canvas.Style) paint {
 	return known
 }
 
-// mix does what a terminal does with the two: the parameters of the background come
-// after those of the foreground and win.
+// mix does what a terminal does with the two: the parameters of the foreground come
+// after those of the background, so that one with a ground of its own has it on land too.
 func (p *painter) mix(fg, bg canvas.Style) paint {
-	s, _ := parseSGR(p.theme.Ink(fg) + ";" + p.theme.BG[bg])
+	s, _ := parseSGR(p.theme.BG[bg] + ";" + p.theme.Ink(fg))
 	done := paint{fg: p.ink, bg: p.paper, bold: s.bold, underline: s.underline}
 	if s.fg != nil {
 		done.fg = *s.fg

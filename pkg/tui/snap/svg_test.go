@@ -175,6 +175,26 @@ func harmless(t testing.TB, doc string) {
 	}
 }
 
+// What has a ground of its own has it on land too, as in a terminal: white words on pale
+// land could not be read.
+func TestGroundsOfTheirOwnCoverLand(t *testing.T) {
+	for _, name := range []string{"dark", "light"} {
+		theme, err := look.Named(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := newPainter(theme)
+		for _, s := range []canvas.Style{look.Alert, look.Picked, look.Row, look.Heavy(look.Alert)} {
+			if sea, land := p.of(s, look.Text), p.of(s, look.Land); sea != land {
+				t.Errorf("%s: style %d is %+v at sea and %+v on land", name, s, sea, land)
+			}
+		}
+		if sea, land := p.of(look.Moving, look.Text), p.of(look.Moving, look.Land); sea.bg == land.bg {
+			t.Errorf("%s: land has the ground of the sea", name)
+		}
+	}
+}
+
 func TestBackgroundsAreRunsOfTheirColour(t *testing.T) {
 	c := canvas.New(6, 1)
 	c.Tint(1, 0, 2, 1, look.Land)
