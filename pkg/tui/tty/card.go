@@ -115,7 +115,7 @@ func (k *card) layout() string {
 	case w >= 100 && h >= 30:
 		return "enough for map, details and list side by side"
 	case w >= 60 && h >= 16:
-		return "enough for the map or the list; side by side they want 100x30"
+		return "enough for the map or the list; both at once want 100x30"
 	}
 	return "enough for the list only; the map wants 60x16"
 }
@@ -403,7 +403,7 @@ func (k *card) advice() []string {
 	}
 	if k.profile == look.NoStyle {
 		return []string{
-			"This terminal cannot show a map: trackctl map tells of the fleet in sentences.",
+			"This terminal cannot show a map: trackctl map tells it in sentences.",
 			"If it can do more than TERM says, set TERM, for example to xterm-256color.",
 		}
 	}
@@ -421,8 +421,8 @@ func (k *card) advice() []string {
 	add(k.profile == look.Colour256 || k.profile == look.Colour16,
 		"If the row of 24 bit is smooth: COLORTERM=truecolor.")
 	add(k.profile != look.NoColour, "If a theme is hard to read: --theme system, dark, light or mono.")
-	add(k.getenv("TMUX") != "", "tmux: set -g mouse on, set -g focus-events on (less is drawn while nobody looks)\n"+
-		"    and set -g set-clipboard on (for copying).")
+	add(k.getenv("TMUX") != "", "tmux: set -g mouse on, set -g set-clipboard on (for copying), and\n"+
+		"    set -g focus-events on (less is drawn while nobody looks).")
 	add(k.getenv("STY") != "", "screen does not hand on what is copied; tmux does.")
 	add(k.getenv("TERM_PROGRAM") == "Apple_Terminal", "Terminal.app does not take what is copied.")
 	add(k.getenv("SSH_CONNECTION") != "", "Over ssh the map asks the terminal when a frame has arrived, and draws\n"+

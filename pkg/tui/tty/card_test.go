@@ -61,7 +61,7 @@ func TestCards(t *testing.T) {
 				t.Error("the environment sets the title")
 			}
 			for line := range strings.SplitSeq(got, "\n") {
-				if w := canvas.Width(stripped(line)); w > 90 {
+				if w := canvas.Width(stripped(line)); w > 80 {
 					t.Errorf("%d columns: %q", w, line)
 				}
 			}
