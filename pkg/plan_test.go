@@ -94,7 +94,7 @@ var doors = map[string]string{
 	"google.golang.org/grpc":                  "load/peers", // what ours is measured beside
 	"github.com/skip2/go-qrcode":              "tui/qr",
 	"charm.land/bubbletea/v2":                 "tui/tty",
-	"github.com/charmbracelet/x/ansi":         "tui/canvas tui/tty",
+	"github.com/charmbracelet/x/ansi":         "tui/canvas tui/tty tui/tuitest",
 	"github.com/charmbracelet/x/term":         "tui/tty tui/tell tui/tuitest",
 	"github.com/charmbracelet/x/vt":           "tui/tuitest", // a terminal for tests
 	"github.com/creack/pty":                   "tui/tuitest",

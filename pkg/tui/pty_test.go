@@ -123,36 +123,6 @@ func TestNoTerminalNoMap(t *testing.T) {
 	}
 }
 
-func TestColoursByEnvironment(t *testing.T) {
-	for _, tt := range []struct {
-		env            string
-		colour, braile bool
-	}{
-		{"TERM=xterm-256color", true, true},
-		{"NO_COLOR=1", false, true},
-		{"TERM=linux", true, false},
-		{"LC_ALL=C", true, false},
-	} {
-		t.Run(tt.env, func(t *testing.T) {
-			t.Parallel()
-			tm := tuitest.Open(t, 80, 24, "run", tt.env)
-			tm.Sees("40 dev")
-			tm.Send("q")
-			raw, err := tm.Ends()
-			if err != nil {
-				t.Error(err)
-			}
-			if got := strings.Contains(raw, "\x1b[36m") || strings.Contains(raw, ";36m"); got != tt.colour {
-				t.Errorf("colours: %v, want %v", got, tt.colour)
-			}
-			if got := strings.ContainsFunc(raw, func(r rune) bool { return r > 0x2800 && r <= 0x28ff }); got != tt.braile {
-				t.Errorf("braille: %v, want %v", got, tt.braile)
-			}
-			tuitest.Restored(t, raw)
-		})
-	}
-}
-
 // A terminal that does not read: the feed goes on, and a hangup still ends the map.
 func TestHungTerminalStopsNeitherFeedNorHangup(t *testing.T) {
 	tm := tuitest.Prepare(t, 200, 60, "heartbeat", "TUI_WORLD=1", "TUI_DEVICES=3000")
@@ -177,61 +147,5 @@ func TestHungTerminalStopsNeitherFeedNorHangup(t *testing.T) {
 	case <-tm.Exited:
 	case <-time.After(10 * time.Second):
 		t.Fatal("a hangup does not end a map whose terminal does not read")
-	}
-}
-
-// The map in tmux: a terminal that shares no code with ours.
-func TestTmux(t *testing.T) {
-	tmux, err := exec.LookPath("tmux")
-	if err != nil {
-		t.Skip("tmux is not installed (apt-get install tmux): the map was shown by one terminal emulator only")
-	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	socket := fmt.Sprintf("%s/tmux", t.TempDir())
-	run := func(args ...string) string {
-		out, err := exec.Command(tmux, append([]string{"-u", "-f", "/dev/null", "-S", socket}, args...)...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("tmux %v: %v\n%s", args, err, out)
-		}
-		return string(out)
-	}
-	run("new-session", "-d", "-x", "80", "-y", "24", "env", "-i", "TERM=tmux-256color", "LANG=C.UTF-8", "TUI_DRIVER=run", "TUI_DEVICES=40",
-		"sh", "-c", "echo before; "+self+"; echo after $?; exec cat")
-	t.Cleanup(func() { _ = exec.Command(tmux, "-S", socket, "kill-server").Run() })
-	sees := func(want ...string) {
-		t.Helper()
-		deadline := time.Now().Add(15 * time.Second)
-		for {
-			got := run("capture-pane", "-p")
-			missing := ""
-			for _, w := range want {
-				if !strings.Contains(got, w) {
-					missing = w
-				}
-			}
-			if missing == "" {
-				return
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("tmux does not show %q:\n%s", missing, got)
-			}
-			time.Sleep(20 * time.Millisecond)
-		}
-	}
-	sees("40 dev", "● LIVE", "Natural Earth · GeoNames", "van-00")
-	run("send-keys", "n")
-	sees("moving, heard")
-	run("send-keys", "?")
-	sees("half a screen")
-	run("send-keys", "x")
-	run("resize-window", "-x", "120", "-y", "40")
-	sees("Devices 40 by state", "╭─ Map  z")
-	run("send-keys", "q")
-	sees("before", "after 0")
-	if got := run("display-message", "-p", "#{alternate_on} #{cursor_flag} #{mouse_any_flag}"); strings.TrimSpace(got) != "0 1 0" {
-		t.Errorf("alternate screen, cursor, mouse after quitting: %q, want 0 1 0", got)
 	}
 }

@@ -1,16 +1,10 @@
 package tui
 
 import (
-	"context"
-	"fmt"
-	"os"
-	"strconv"
 	"testing"
-	"time"
 
 	"tracker/pkg/client"
 	"tracker/pkg/tui/canvas"
-	"tracker/pkg/tui/conf"
 	"tracker/pkg/tui/fleet"
 	"tracker/pkg/tui/look"
 	"tracker/pkg/tui/tuitest"
@@ -82,53 +76,4 @@ func (r *rig) hides(unwanted ...string) *rig {
 	r.see.T.Helper()
 	r.see.Hides(unwanted...)
 	return r
-}
-
-// TestMain lets the tests run this binary as the map itself, on a terminal of theirs.
-func TestMain(m *testing.M) { tuitest.Main(m, drive) }
-
-func drive(mode string) error {
-	n, _ := strconv.Atoi(os.Getenv("TUI_DEVICES"))
-	box := tuitest.Europe
-	if os.Getenv("TUI_WORLD") != "" {
-		box = tuitest.World
-	}
-	feed := func(ctx context.Context, s *fleet.Store) error {
-		return tuitest.Simulate(ctx, s, n, box, func() { s.SetLink(fleet.Live, "") })
-	}
-	o := Options{Server: "tracker.example.org:4810", Mouse: true, Theme: os.Getenv("TUI_THEME"), Feed: feed}
-	o.extra = []action{{conf.Action{Name: "panic", Default: []string{"P"}}, func(*screen) { panic("on purpose") }}}
-	switch mode {
-	case "once":
-		return Once(context.Background(), os.Stdout, o)
-	case "plain":
-		return Plain(context.Background(), os.Stdout, o)
-	case "panic later":
-		o.Feed = later(feed, func() error { panic("on purpose") })
-	case "fail later":
-		o.Feed = later(feed, func() error { return fmt.Errorf("no such server") })
-	case "heartbeat": // tells on descriptor 3 that the feed is alive
-		pulse := os.NewFile(3, "pulse")
-		o.Feed = func(ctx context.Context, s *fleet.Store) error {
-			go func() {
-				for ctx.Err() == nil {
-					s.Apply(nil)
-					_, _ = pulse.WriteString(".")
-					time.Sleep(20 * time.Millisecond)
-				}
-			}()
-			return feed(ctx, s)
-		}
-	}
-	return Run(context.Background(), o)
-}
-
-// later runs a feed for a second and then does something else.
-func later(feed func(context.Context, *fleet.Store) error, then func() error) func(context.Context, *fleet.Store) error {
-	return func(ctx context.Context, s *fleet.Store) error {
-		while, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
-		_ = feed(while, s)
-		return then()
-	}
 }

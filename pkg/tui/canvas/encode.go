@@ -120,6 +120,8 @@ var substitutes = map[rune]substitute{
 	'●': {'@', true}, '◆': {'o', false}, '○': {'.', true}, '✕': {'x', true}, '•': {'*', false},
 	'·': {'.', false}, '…': {'.', true}, '±': {'~', false}, '°': {'d', false}, '≈': {'~', false},
 	'—': {'-', true}, '–': {'-', true}, '’': {'\'', true}, '⏎': {'E', true}, '×': {'x', false},
+	'◀': {'<', true}, '‖': {'|', true}, '▏': {'|', true},
+	'▁': {'_', true}, '▂': {'_', true}, '▃': {'-', true}, '▅': {'=', true}, '▆': {'+', true},
 	'▇': {'#', true}, '░': {'.', false}, '█': {'#', false}, '▀': {'"', false}, '▄': {'_', false},
 }
 

@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +20,9 @@ import (
 	"github.com/charmbracelet/x/vt"
 	"github.com/creack/pty"
 )
+
+// patience bounds everything that tests wait for: a machine may be busy.
+const patience = 30 * time.Second
 
 // Terminal is a terminal of our own with a program running in it, as a process: this
 // test binary, see Main.
@@ -32,7 +37,10 @@ type Terminal struct {
 
 	mu     sync.Mutex
 	screen *vt.Emulator
+	told   Told
 	raw    bytes.Buffer
+	text   string // of the screen, when raw was as long as
+	textAt int
 }
 
 // Open starts the program on a terminal and shows what it writes. mode is what Main is
@@ -64,6 +72,7 @@ func Prepare(t testing.TB, cols, rows int, mode string, env ...string) *Terminal
 	if tm.before, err = term.GetState(slave.Fd()); err != nil {
 		t.Fatal(err)
 	}
+	tm.screen.SetCallbacks(tm.told.callbacks())
 	tm.Cmd = exec.Command(self)
 	// The whole environment is ours, nothing is inherited.
 	tm.Cmd.Env = append([]string{"TERM=xterm-256color", "LANG=C.UTF-8", "TUI_DRIVER=" + mode, "TUI_DEVICES=40"}, env...)
@@ -118,7 +127,38 @@ func (tm *Terminal) Listen() {
 func (tm *Terminal) Text() string {
 	tm.mu.Lock()
 	defer tm.mu.Unlock()
-	return tm.screen.String()
+	if tm.textAt != tm.raw.Len() {
+		tm.text, tm.textAt = tm.screen.String(), tm.raw.Len()
+	}
+	return tm.text
+}
+
+// Raw is all that was written so far.
+func (tm *Terminal) Raw() string {
+	tm.mu.Lock()
+	defer tm.mu.Unlock()
+	return tm.raw.String()
+}
+
+// Told is what the terminal was told so far besides what to show.
+func (tm *Terminal) Told() Told {
+	tm.mu.Lock()
+	defer tm.mu.Unlock()
+	told := tm.told
+	told.Titles, told.modes = slices.Clone(told.Titles), maps.Clone(told.modes)
+	told.Visible = tm.screen.String()
+	return told
+}
+
+// Column is what the cells of a column show, from the top.
+func (tm *Terminal) Column(x int) []string {
+	tm.mu.Lock()
+	defer tm.mu.Unlock()
+	var cells []string
+	for y := range tm.screen.Height() {
+		cells = append(cells, tm.screen.CellAt(x, y).String())
+	}
+	return cells
 }
 
 // Sees waits until the screen shows all of it.
@@ -143,7 +183,7 @@ func (tm *Terminal) Loses(unwanted string) {
 // Eventually waits for something to become true.
 func (tm *Terminal) Eventually(what string, ok func() bool) {
 	tm.t.Helper()
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(patience)
 	for !ok() {
 		if time.Now().After(deadline) {
 			tm.t.Fatalf("the screen does not %s:\n%s", what, tm.Text())
@@ -165,6 +205,7 @@ func (tm *Terminal) Resize(cols, rows int) {
 	tm.t.Helper()
 	tm.mu.Lock()
 	tm.screen.Resize(cols, rows)
+	tm.textAt = -1
 	tm.mu.Unlock()
 	if err := pty.Setsize(tm.Master, &pty.Winsize{Cols: uint16(cols), Rows: uint16(rows)}); err != nil {
 		tm.t.Fatal(err)
@@ -177,7 +218,7 @@ func (tm *Terminal) Ends() (string, error) {
 	var err error
 	select {
 	case err = <-tm.Exited:
-	case <-time.After(15 * time.Second):
+	case <-time.After(patience):
 		tm.t.Fatalf("the map does not end:\n%s", tm.Text())
 	}
 	after, stateErr := term.GetState(tm.Slave.Fd())
@@ -192,24 +233,4 @@ func (tm *Terminal) Ends() (string, error) {
 	tm.mu.Lock()
 	defer tm.mu.Unlock()
 	return tm.raw.String(), err
-}
-
-// Restored holds what was written against what has to be taken back.
-func Restored(t testing.TB, raw string) {
-	t.Helper()
-	for on, off := range map[string]string{
-		"\x1b[?1049h": "\x1b[?1049l", // the other screen
-		"\x1b[?25l":   "\x1b[?25h",   // the cursor hidden
-		"\x1b[?1002h": "\x1b[?1002l", // the mouse
-		"\x1b[?1006h": "\x1b[?1006l",
-		"\x1b[?1004h": "\x1b[?1004l", // focus reports
-		"\x1b[?2004h": "\x1b[?2004l", // bracketed paste
-	} {
-		if at := strings.LastIndex(raw, on); at >= 0 && strings.LastIndex(raw, off) < at {
-			t.Errorf("%q was never taken back", on)
-		}
-	}
-	if !strings.Contains(raw, "\x1b[?1049h") {
-		t.Error("the map never took the screen")
-	}
 }

@@ -1,0 +1,3 @@
+package tui
+
+var hostileModes map[string]func(Options) error
