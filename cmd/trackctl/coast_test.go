@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"math"
 	"os"
 	"path/filepath"
@@ -99,7 +100,7 @@ const shoreMeters = 2000
 // movingShips are the places of ships under way in a recording: the last of each, and all.
 func movingShips(t *testing.T) (last map[int]geo.Point, all []geo.Point) {
 	t.Helper()
-	f, err := os.Open(filepath.Join(clitest.Recordings(), "ais-us-2022-01-03.csv.gz"))
+	f, err := os.Open(cmp.Or(os.Getenv("TRACKER_SHIPS"), filepath.Join(clitest.Recordings(), "ais-us-2022-01-03.csv.gz")))
 	if err != nil {
 		t.Skipf("the recording of ships is not here: %v", err)
 	}
