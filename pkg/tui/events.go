@@ -49,6 +49,7 @@ type eventPane struct {
 	read    []fleet.Event // memory for reading the log
 	version uint64        // of the log, when it was read
 	listed  eventTab      // the tab, then
+	past    bool          // it came device by device, and is brought into the order of time
 }
 
 // renew reads the log. What is selected stays selected, and what is scrolled to stays in
@@ -63,13 +64,20 @@ func (p *eventPane) renew(log *fleet.Log, looked bool) {
 	ok = ok && p.tab == p.listed && (looked || p.at > 0)
 	p.version, p.listed = v, p.tab
 	p.read = log.Since(p.read[:0], 0)
+	if p.past {
+		slices.SortStableFunc(p.read, func(a, b fleet.Event) int { return a.At.Compare(b.At) })
+	}
 	p.list = p.list[:0]
 	for i := len(p.read) - 1; i >= 0; i-- {
 		if e := &p.read[i]; !e.Muted && p.tab.has(e.Kind) {
 			p.list = append(p.list, *e)
 		}
 	}
-	if i := slices.IndexFunc(p.list, func(e fleet.Event) bool { return e.N <= kept.N }); ok && i >= 0 {
+	i := slices.IndexFunc(p.list, func(e fleet.Event) bool { return e.N == kept.N })
+	if i < 0 { // it went into one line for many
+		i = slices.IndexFunc(p.list, func(e fleet.Event) bool { return e.N < kept.N })
+	}
+	if ok && i >= 0 {
 		if p.top > 0 {
 			p.top += i - p.at
 		}

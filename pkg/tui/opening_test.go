@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"tracker/pkg/client"
 	"tracker/pkg/geo"
 	"tracker/pkg/track"
+	"tracker/pkg/tui/fleet"
 	"tracker/pkg/tui/tuitest"
 	"tracker/pkg/tui/world"
 )
@@ -71,7 +73,7 @@ func TestOnceShowsThePast(t *testing.T) {
 	now := tuitest.Fix(1, "van-1", epoch, 48, 11)
 	then := tuitest.Fix(1, "van-1", epoch.Add(-time.Hour), -33.9, 151.2)
 	then.Speed, then.Has = 20, then.Has|track.HasVel
-	o := Options{Opening: Opening{At: epoch.Add(-59*time.Minute).Format(time.RFC3339)}, Past: window(func(yield func([]client.Fix) error) error { return yield([]client.Fix{then, now}) })}
+	o := Options{Opening: Opening{At: epoch.Add(-59 * time.Minute).Format(time.RFC3339)}, Past: window(func(yield func([]client.Fix) error) error { return yield([]client.Fix{then, now}) })}
 	picture, err := once(t, o, now)
 	for _, want := range []string{"REPLAY " + epoch.Add(-59*time.Minute).Format("2006-01-02 15:04:05Z") + " held", "1 dev", "33.90°S"} {
 		if err != nil || !strings.Contains(picture, want) {
@@ -108,5 +110,32 @@ func TestTheMapBeginsOnceThereAreDevices(t *testing.T) {
 	r.load(vans(20)...).shows("z5.0", `no device and no city is called "Nowhere"`)
 	if x := r.view.Centre; math.Abs(float64(int32(x.X-world.Project(geo.Deg(0, 11)).X))) > 1<<28 {
 		t.Errorf("the centre is %v, not among the devices", x.Point())
+	}
+}
+
+// History comes device by device, and so do the events in it.
+func TestEventsOfThePastAreInTheOrderOfTime(t *testing.T) {
+	var log fleet.Log
+	p := eventPane{past: true}
+	happens := func(minute int) {
+		log.Add(fleet.Event{At: epoch.Add(time.Duration(minute) * time.Minute), Kind: fleet.Jump})
+		p.renew(&log, true)
+	}
+	listed := func() (minutes []int) {
+		for _, e := range p.list {
+			minutes = append(minutes, int(e.At.Sub(epoch).Minutes()))
+		}
+		return minutes
+	}
+	happens(10)
+	happens(30)
+	p.at = 1
+	happens(20)
+	happens(5)
+	if got, want := listed(), []int{30, 20, 10, 5}; !slices.Equal(got, want) {
+		t.Errorf("events of minutes %v, want %v", got, want)
+	}
+	if e, ok := p.selected(); !ok || !e.At.Equal(epoch.Add(10*time.Minute)) {
+		t.Errorf("the choice went to %v", e.At)
 	}
 }

@@ -37,6 +37,7 @@ func (s *screen) travel() {
 	if store != s.store {
 		s.store = store
 		s.events.forget()
+		s.events.past = !s.present()
 		s.counted, s.countAt = 0, time.Time{}
 	}
 }
