@@ -171,49 +171,9 @@ func (r *Result) WriteHGRMs(dir string) error {
 	}
 	for _, key := range r.latencies() {
 		s := r.Latency[key]
-		if err := toFile(filepath.Join(dir, key+".hgrm"), func(w io.Writer) error { return WriteHGRM(w, &s) }); err != nil {
+		if err := WriteFile(filepath.Join(dir, key+".hgrm"), func(w io.Writer) error { return WriteHGRM(w, &s) }); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// toFile writes a file as a whole: what is there is complete, or is what was before.
-func toFile(path string, write func(io.Writer) error) error {
-	if path == "-" {
-		return write(os.Stdout)
-	}
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return inPlace(path, write) // a device or a pipe
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	err = write(f)
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
-	return err
-}
-
-func inPlace(path string, write func(io.Writer) error) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	err = write(f)
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	return err
 }

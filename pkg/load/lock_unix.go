@@ -8,25 +8,20 @@ import (
 	"syscall"
 )
 
-// lockFile locks a file, or fails with ErrFleetBusy. The lock ends with the process,
-// however that ends.
-func lockFile(path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
+// TryLock locks an open file, or fails with ErrLocked. The lock ends with unlock, when f
+// is closed, and with the process, however that ends.
+func TryLock(f *os.File) (unlock func(), err error) {
 	for {
 		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if !errors.Is(err, syscall.EINTR) {
 			break
 		}
 	}
-	if err == nil {
-		return func() { _ = f.Close() }, nil
+	switch {
+	case err == nil:
+		return func() { _ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }, nil
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		return nil, ErrLocked
 	}
-	_ = f.Close()
-	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return nil, ErrFleetBusy
-	}
-	return nil, &os.PathError{Op: "lock", Path: path, Err: err}
+	return nil, &os.PathError{Op: "lock", Path: f.Name(), Err: err}
 }

@@ -296,7 +296,7 @@ func (r *Result) WriteJSON(path string) error {
 	if err != nil {
 		return err
 	}
-	return toFile(path, func(w io.Writer) error {
+	return WriteFile(path, func(w io.Writer) error {
 		_, err := w.Write(append(b, '\n'))
 		return err
 	})
@@ -312,7 +312,7 @@ func (r *Result) Write(kind, path string) error {
 	case "json":
 		return r.WriteJSON(path)
 	case "hlog":
-		return toFile(path, r.WriteHLog)
+		return WriteFile(path, r.WriteHLog)
 	case "hgrm":
 		return r.WriteHGRMs(path)
 	}

@@ -58,6 +58,9 @@ func OpenRoster(path string) (*Roster, error) {
 		return nil, fmt.Errorf("keep the fleet's keys: %w", err)
 	}
 	unlock, err := lockFile(path + ".lock")
+	if errors.Is(err, ErrLocked) {
+		err = ErrFleetBusy
+	}
 	if err != nil {
 		return nil, fmt.Errorf("keep the fleet's keys in %s: %w", path, err)
 	}
@@ -67,6 +70,21 @@ func OpenRoster(path string) (*Roster, error) {
 		return nil, err
 	}
 	return r, nil
+}
+
+// lockFile locks a file that is there for nothing else: the roster itself is replaced when
+// it is saved, and a lock would go with the old one.
+func lockFile(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	release, err := TryLock(f)
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return func() { release(); _ = f.Close() }, nil
 }
 
 // Close remembers when the fleet stopped and lets others play it.

@@ -1,16 +1,15 @@
 package report
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 
+	"tracker/pkg/load"
 	"tracker/pkg/load/gate"
 )
 
@@ -29,24 +28,12 @@ func GateKinds() []string { return sorted(gateWriters) }
 
 // WriteGate writes a report of a gate to a file, or to standard output for "-".
 func WriteGate(kind, path string, r *gate.Report, c Context) error {
-	var b bytes.Buffer
-	if err := PrintGate(&b, kind, r, c); err != nil {
-		return err
-	}
-	if path == "-" {
-		_, err := os.Stdout.Write(b.Bytes())
-		return err
-	}
-	return replace(path, b.Bytes())
+	return load.WriteFile(path, func(w io.Writer) error { return PrintGate(w, kind, r, c) })
 }
 
 // PrintGate writes a report of a gate to w.
 func PrintGate(w io.Writer, kind string, r *gate.Report, c Context) error {
-	write, ok := gateWriters[kind]
-	if !ok {
-		return fmt.Errorf("%w as %q: want %s", ErrKind, kind, strings.Join(GateKinds(), ", "))
-	}
-	return write(w, r, c)
+	return printAs(w, gateWriters, kind, r, c)
 }
 
 func gateJSON(w io.Writer, r *gate.Report, _ Context) error {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"strings"
 
 	"tracker/pkg/load"
@@ -36,15 +35,11 @@ type File struct {
 
 // Read reads a result file, "-" being standard input.
 func Read(path string) (*File, error) {
-	in := io.Reader(os.Stdin)
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = f.Close() }()
-		in = f
+	in, err := load.Input(path)
+	if err != nil {
+		return nil, err
 	}
+	defer func() { _ = in.Close() }()
 	f, err := Decode(in)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)

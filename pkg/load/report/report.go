@@ -14,7 +14,6 @@
 package report
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -65,45 +64,21 @@ func Write(kind, path string, r *load.Result, c Context) error {
 
 // WriteAll writes one report of several results.
 func WriteAll(kind, path string, files []*File, c Context) error {
-	var b bytes.Buffer
-	if err := Print(&b, kind, files, c); err != nil {
-		return err
-	}
-	if path == "-" {
-		_, err := os.Stdout.Write(b.Bytes())
-		return err
-	}
-	return replace(path, b.Bytes())
+	return load.WriteFile(path, func(w io.Writer) error { return Print(w, kind, files, c) })
 }
 
 // Print writes one report of several results to w.
 func Print(w io.Writer, kind string, files []*File, c Context) error {
-	write, ok := writers[kind]
-	if !ok {
-		return fmt.Errorf("%w as %q: want %s", ErrKind, kind, strings.Join(Kinds(), ", "))
-	}
-	return write(w, files, c)
+	return printAs(w, writers, kind, files, c)
 }
 
-// replace writes a file in one step, so that whoever reads it meanwhile, as the
-// collector of Prometheus does, has the old or the new one and never a part.
-func replace(path string, b []byte) error {
-	if i, err := os.Stat(path); err == nil && !i.Mode().IsRegular() {
-		return os.WriteFile(path, b, 0o644) // a pipe or a terminal cannot be replaced
+// printAs writes what there is to report by the writer of its kind.
+func printAs[T any](w io.Writer, writers map[string]func(io.Writer, T, Context) error, kind string, what T, c Context) error {
+	write, ok := writers[kind]
+	if !ok {
+		return fmt.Errorf("%w as %q: want %s", ErrKind, kind, strings.Join(sorted(writers), ", "))
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Chmod(0o644), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
-	return err
+	return write(w, what, c)
 }
 
 // SVG writes every drawing of a result as a file of its own into a directory, and
@@ -119,7 +94,11 @@ func SVG(dir string, f *File) ([]string, error) {
 	var names []string
 	for _, d := range charts(v) {
 		path := filepath.Join(dir, d.id+".svg")
-		if err := replace(path, []byte(d.alone())); err != nil {
+		err := load.WriteFile(path, func(w io.Writer) error {
+			_, err := io.WriteString(w, d.alone())
+			return err
+		})
+		if err != nil {
 			return names, err
 		}
 		names = append(names, path)

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"tracker/pkg/load"
 )
 
 // What a history may have at most: a file that is not ours must not be able to eat the
@@ -32,15 +34,11 @@ type History struct {
 
 // Read reads a history, "-" being standard input.
 func Read(path string) (*History, error) {
-	in := io.Reader(os.Stdin)
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = f.Close() }()
-		in = f
+	in, err := load.Input(path)
+	if err != nil {
+		return nil, err
 	}
+	defer func() { _ = in.Close() }()
 	h, err := Decode(in)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -216,9 +214,6 @@ func syncDir(dir string) {
 	}
 }
 
-// errBusy says that another process appends just now.
-var errBusy = errors.New("another process is writing to it")
-
 // patience is how long Append waits for others; an append takes some milliseconds.
 const patience = 10 * time.Second
 
@@ -226,8 +221,8 @@ const patience = 10 * time.Second
 func lock(f *os.File) (unlock func(), err error) {
 	deadline := time.Now().Add(patience)
 	for {
-		unlock, err = tryLock(f)
-		if !errors.Is(err, errBusy) || time.Now().After(deadline) {
+		unlock, err = load.TryLock(f)
+		if !errors.Is(err, load.ErrLocked) || time.Now().After(deadline) {
 			return unlock, err
 		}
 		time.Sleep(5 * time.Millisecond)
