@@ -158,7 +158,7 @@ func (f *runFlags) check(d runDefaults) (err error) {
 	if f.marks, err = parseLabels(f.labels); err != nil {
 		return usage("--label: %w", err)
 	}
-	if f.sinks, err = parseSinks(f.out); err != nil {
+	if f.sinks, err = parseSinks(f.out, kinds()); err != nil {
 		return usage("--out: %w", err)
 	}
 	if f.asJSON && slices.ContainsFunc(f.sinks, func(s sink) bool { return s.path == "-" }) {
@@ -230,8 +230,6 @@ func parseLabels(list []string) (map[string]string, error) {
 // sink is a file to write.
 type sink struct{ kind, path string }
 
-func (s sink) String() string { return s.path }
-
 // kinds are the files that a result can be written to.
 func kinds() []string {
 	all := slices.Clone(load.Sinks)
@@ -243,13 +241,13 @@ func kinds() []string {
 	return all
 }
 
-// parseSinks reads what --out was given. That a file cannot be written is better known
-// before a run than after it.
-func parseSinks(list []string) (all []sink, err error) {
+// parseSinks reads what --out was given, of some kinds. That a file cannot be written is
+// better known before a run than after it.
+func parseSinks(list, kinds []string) (all []sink, err error) {
 	for _, text := range list {
 		kind, path, ok := strings.Cut(text, "=")
-		if !ok || path == "" || !slices.Contains(kinds(), kind) {
-			return nil, fmt.Errorf("%q: want json=FILE, or another of %s", text, strings.Join(kinds(), ", "))
+		if !ok || path == "" || !slices.Contains(kinds, kind) {
+			return nil, fmt.Errorf("%q: want json=FILE, or another of %s", text, strings.Join(kinds, ", "))
 		}
 		if path == "-" && kind == "hgrm" {
 			return nil, fmt.Errorf("%q: want a directory", text)

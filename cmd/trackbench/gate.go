@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"tracker/pkg/load"
 	"tracker/pkg/load/gate"
 	"tracker/pkg/load/gate/probe"
+	"tracker/pkg/load/gate/rule"
 	"tracker/pkg/load/report"
 )
 
@@ -108,8 +108,8 @@ repository.`,
 	fl.StringVar(&f.only, "only", "", "one `STAGE` only: counters or statistics")
 	fl.BoolVar(&f.thorough, "thorough", false, "measure also when a counter regressed")
 	fl.DurationVar(&f.budget, "budget", 0, "spend this `time` where it decides most (default: whatever it takes, some 5 to 15 minutes)")
-	fl.IntVar(&f.launches, "launches", 12, "`N` launches of each side and work; half of them may be enough")
-	fl.IntVar(&f.most, "most", 24, "`N` launches where 12 do not decide")
+	fl.IntVar(&f.launches, "launches", rule.DefaultFirst, "`N` launches of each side and work; half of them may be enough")
+	fl.IntVar(&f.most, "most", rule.DefaultMost, "`N` launches where 12 do not decide")
 	fl.IntVar(&f.pairs, "pairs", 6, "`N` pairs of slices in a launch")
 	fl.IntVar(&f.procs, "procs", 0, "GOMAXPROCS of the servers (default: all processors)")
 	fl.BoolVar(&f.pin, "pin", false, "servers on the first processor, this program on the second")
@@ -194,24 +194,17 @@ func (f *gateFlags) checkSides(bad func(string, ...any)) {
 	}
 }
 
-func (f *gateFlags) parseSinks() (all []sink, err error) {
-	for _, text := range f.out {
-		kind, path, ok := strings.Cut(text, "=")
-		if !ok || path == "" || !slices.Contains(report.GateKinds(), kind) {
-			return nil, fmt.Errorf("%q: want json=FILE, or another of %s", text, strings.Join(report.GateKinds(), ", "))
+func (f *gateFlags) parseSinks() ([]sink, error) {
+	all, err := parseSinks(f.out, report.GateKinds())
+	for _, s := range all {
+		if f.selfTest && s.kind != "json" {
+			return nil, fmt.Errorf("%q: a self-test writes json only", s.kind+"="+s.path)
 		}
-		if f.selfTest && kind != "json" {
-			return nil, fmt.Errorf("%q: a self-test writes json only", text)
-		}
-		if st, err := os.Stat(filepath.Dir(path)); path != "-" && (err != nil || !st.IsDir()) {
-			return nil, fmt.Errorf("%q: there is no directory %s", text, filepath.Dir(path))
-		}
-		if path == "-" && f.asJSON {
+		if s.path == "-" && f.asJSON {
 			return nil, errors.New("--json and --out to standard output exclude each other")
 		}
-		all = append(all, sink{kind, path})
 	}
-	return all, nil
+	return all, err
 }
 
 // fixedWorks and works are all that a gate knows.

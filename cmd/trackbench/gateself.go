@@ -2,10 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
+	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"tracker/pkg/load/gate"
@@ -79,23 +78,16 @@ func (b *bench) gateSelfTest(ctx context.Context, f *gateFlags) error {
 	return nil
 }
 
+// tellSelfTest prints what came of it. JSON on standard output stands there alone.
 func (b *bench) tellSelfTest(f *gateFlags, t *gate.SelfTest) error {
+	asJSON := f.asJSON
+	var files []string
 	for _, s := range f.sinks {
-		text, err := json.MarshalIndent(t, "", "  ")
-		if err != nil {
-			return err
-		}
-		text = append(text, '\n')
 		if s.path == "-" {
-			_, err = b.out.Write(text)
-			return err
-		}
-		if err := os.WriteFile(filepath.Clean(s.path), text, 0o644); err != nil {
-			return fail(exitUsage, "", "write json: %w", err)
+			asJSON = true
+		} else {
+			files = append(files, s.path)
 		}
 	}
-	if f.asJSON {
-		return b.printJSON(t)
-	}
-	return report.SelfTestText(b.out, t)
+	return b.tell(t, func(w io.Writer) error { return report.SelfTestText(w, t) }, asJSON, files)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -121,7 +120,7 @@ func (b *bench) rpcTable(ctx context.Context, f *rpcFlags) error {
 	if err != nil {
 		return rpcFailure(err)
 	}
-	if err := b.showTable(t, f.asJSON, files); err != nil {
+	if err := b.tell(t, t.Print, f.asJSON, files); err != nil {
 		return err
 	}
 	if t.Partial {
@@ -131,27 +130,4 @@ func (b *bench) rpcTable(ctx context.Context, f *rpcFlags) error {
 		return fail(exitThreshold, "", "%d bars were missed, the first by %q", len(missed), strings.TrimSpace(missed[0].Work))
 	}
 	return nil
-}
-
-func (b *bench) showTable(t *peers.Table, asJSON bool, files []string) error {
-	text, err := json.MarshalIndent(t, "", "  ")
-	if err != nil {
-		return err
-	}
-	text = append(text, '\n')
-	for _, path := range files {
-		if path == "-" {
-			_, err = b.out.Write(text)
-		} else {
-			err = os.WriteFile(path, text, 0o644)
-		}
-		if err != nil {
-			return fail(exitUsage, "", "write the table: %w", err)
-		}
-	}
-	if asJSON {
-		_, err = b.out.Write(text)
-		return err
-	}
-	return t.Print(b.out)
 }

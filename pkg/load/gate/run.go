@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -33,8 +32,8 @@ type Config struct {
 	Floors map[string]float64 // by full name, instead of a Def's own
 
 	Budget   time.Duration // for everything; 0: whatever it takes
-	Launches int           // of each side, and work; 0: 12
-	Most     int           // after an extension; 0: 24
+	Launches int           // of each side, and work; 0: rule.DefaultFirst
+	Most     int           // after an extension; 0: twice as many
 	Pairs    int           // of slices in a launch; 0: 6
 	Seed     uint64
 	Procs    int        // GOMAXPROCS of the servers; 0: all processors
@@ -68,8 +67,8 @@ const (
 )
 
 func (c *Config) check() error {
-	c.Launches = cmp.Or(c.Launches, 12)
-	c.Most = cmp.Or(c.Most, max(2*c.Launches, c.Launches))
+	c.Launches = cmp.Or(c.Launches, rule.DefaultFirst)
+	c.Most = cmp.Or(c.Most, 2*c.Launches)
 	c.Pairs = cmp.Or(c.Pairs, 6)
 	c.Procs = cmp.Or(c.Procs, runtime.NumCPU())
 	var errs []error
@@ -169,7 +168,7 @@ func (g *run) wanted(work, metric string) bool {
 // left is what remains of the budget.
 func (g *run) left() time.Duration {
 	if g.deadline.IsZero() {
-		return math.MaxInt64
+		return rule.NoLimit
 	}
 	return time.Until(g.deadline)
 }

@@ -165,7 +165,7 @@ func (g *run) control(lanes []*lane) {
 	t := tilt(all)
 	c := &Control{Base: nullCost(lanes), Steady: !t.tilted(), Launches: t.n, Change: share(t.mean), Low: share(t.low), High: share(t.hi), Text: "steady"}
 	for _, x := range all {
-		c.Each = append(c.Each, math.Expm1(x))
+		c.Each = append(c.Each, rule.Share(x))
 	}
 	if !c.Steady {
 		c.Text = "not steady: the machine favours one side"
@@ -193,12 +193,7 @@ func (g *run) lateness(lanes []*lane) {
 }
 
 // share is a log-ratio as a change; nil if it is none.
-func share(v float64) *float64 {
-	if s := math.Expm1(v); !math.IsNaN(s) && !math.IsInf(s, 0) {
-		return &s
-	}
-	return nil
-}
+func share(v float64) *float64 { return finite(rule.Share(v)) }
 
 // fill tells what launches said of a metric.
 func (g *run) fill(b *Batch, l *lane, d *probe.Def, looks []rule.Look) rule.Finding {
@@ -209,11 +204,12 @@ func (g *run) fill(b *Batch, l *lane, d *probe.Def, looks []rule.Look) rule.Find
 		b.Change, b.Low, b.High, b.Visible = share(f.Mean), share(f.Low), share(f.High), finite(f.Visible)
 	}
 	for _, x := range l.d[d.Name] {
-		b.Each = append(b.Each, math.Expm1(x))
+		b.Each = append(b.Each, rule.Share(x))
 	}
 	return f
 }
 
+// finite is a figure as a report has it; nil if it is none.
 func finite(v float64) *float64 {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return nil

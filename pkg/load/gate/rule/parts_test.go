@@ -19,9 +19,9 @@ func TestRatiosAreAboveZeroWhenTheHeadCostsMore(t *testing.T) {
 		{0, 0, nan, ErrUnusable}, {5, 0, nan, ErrUnusable}, {-1, 5, nan, ErrUnusable}, {5, -1, nan, ErrUnusable},
 		{nan, 5, nan, ErrUnusable}, {5, nan, nan, ErrUnusable}, {inf, 5, nan, ErrUnusable}, {5, inf, nan, ErrUnusable}, {0, nan, nan, ErrUnusable},
 	} {
-		got, err := LogRatio(x.base, x.head)
+		got, err := logRatio(x.base, x.head)
 		if !errors.Is(err, x.err) || !alike(got, x.want, 1e-6) {
-			t.Errorf("LogRatio(%g, %g) = %g, %v, want %g, %v", x.base, x.head, got, err, x.want, x.err)
+			t.Errorf("logRatio(%g, %g) = %g, %v, want %g, %v", x.base, x.head, got, err, x.want, x.err)
 		}
 	}
 }
@@ -109,65 +109,6 @@ func TestSteadyCountersRepeat(t *testing.T) {
 	} {
 		if got := Steady(x.base, x.abs); got != x.want {
 			t.Errorf("Steady(%v, %g) = %v, want %v", x.base, x.abs, got, x.want)
-		}
-	}
-}
-
-// Darwin's fifteen pairs of maize, crossed and self-fertilized, in eighths of an inch.
-// Fisher went through all 32,768 signs (The Design of Experiments, section 21): 863 of
-// them give a sum of 314 or more.
-func TestSignFlipCountsAsFisherDid(t *testing.T) {
-	darwin := []float64{49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48}
-	if got, want := SignFlip(darwin), 863.0/32768; got != want {
-		t.Errorf("p = %g, want %g", got, want)
-	}
-}
-
-func TestSignFlipAgreesWithTryingThemAll(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(3, 3))
-	for range 300 {
-		d := make([]float64, 1+rnd.IntN(11))
-		for i := range d {
-			d[i] = math.Round(10*rnd.NormFloat64()+3) / 10 // so that there are ties, and zeros
-		}
-		if got, want := SignFlip(d), tryAll(d); got != want {
-			t.Fatalf("p of %v is %g, want %g", d, got, want)
-		}
-	}
-}
-
-func tryAll(d []float64) float64 {
-	var sum float64
-	for _, v := range d {
-		sum += v
-	}
-	reach := 0
-	for signs := range 1 << len(d) {
-		var s float64
-		for i, v := range d {
-			if signs>>i&1 == 1 {
-				v = -v
-			}
-			s += v
-		}
-		if s >= sum-1e-9 {
-			reach++
-		}
-	}
-	return float64(reach) / float64(int(1)<<len(d))
-}
-
-func TestSignFlipAtItsEnds(t *testing.T) {
-	for _, x := range []struct {
-		d    []float64
-		want float64
-	}{
-		{spread(7, 1, 0.01), 1.0 / 128}, {spread(7, -1, 0.01), 1}, {[]float64{2}, 0.5}, {[]float64{0, 0}, 1},
-		{spread(24, 1, 0.01), math.Ldexp(1, -24)}, {spread(40, 1, 0.01), math.Ldexp(1, -40)},
-		{nil, math.NaN()}, {make([]float64, 41), math.NaN()}, {[]float64{1, math.NaN()}, math.NaN()}, {[]float64{1, math.Inf(1)}, math.NaN()},
-	} {
-		if got := SignFlip(x.d); !alike(got, x.want, 0) {
-			t.Errorf("p of %v is %g, want %g", x.d, got, x.want)
 		}
 	}
 }

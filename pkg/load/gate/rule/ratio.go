@@ -17,9 +17,9 @@ var (
 	ErrFromNothing = errors.New("the base costs nothing, the head does")
 )
 
-// LogRatio is how much more the head costs, as a logarithm: above 0 it is worse. From a
+// logRatio is how much more the head costs, as a logarithm: above 0 it is worse. From a
 // base of nothing it is +Inf, with ErrFromNothing.
-func LogRatio(base, head float64) (float64, error) {
+func logRatio(base, head float64) (float64, error) {
 	switch {
 	case !isCost(base), !isCost(head), head == 0:
 		return math.NaN(), fmt.Errorf("compare %g with %g: %w", base, head, ErrUnusable)
@@ -40,7 +40,7 @@ func Launch(base, head []float64) (float64, error) {
 	}
 	d := make([]float64, len(base))
 	for i := range d {
-		v, err := LogRatio(base[i], head[i])
+		v, err := logRatio(base[i], head[i])
 		if err != nil && !errors.Is(err, ErrFromNothing) {
 			return math.NaN(), err
 		}

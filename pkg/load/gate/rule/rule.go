@@ -131,8 +131,8 @@ type Finding struct {
 	SD      float64 // from launch to launch
 	// Low and High are one-sided bounds of the change, each held with Confidence.
 	Low, High, Confidence float64
-	// Visible is the smallest slow-down, as a share, that would be found by so many
-	// launches that vary so much; see the function of that name.
+	// Visible is the smallest slow-down, as a share, that so many launches that vary so
+	// much find nine times out of ten.
 	Visible float64
 }
 
@@ -197,17 +197,14 @@ func Decide(d []float64, bar Bar, look Look) Finding {
 // atPower is where a normal curve has nine tenths to its left.
 const atPower = 1.2815515655446004
 
-// Visible is the smallest slow-down, as a share, that a look finds Worse about nine times
-// out of ten when launches vary by sd: falling back below the floor is one case in ten,
-// or below the width of the interval, whichever asks for more. (Where both ask for the
-// same, it is one in seven.)
-func Visible(sd float64, bar Bar, look Look) float64 {
-	return visible(sd/math.Sqrt(float64(look.Launches)), look.Launches-1, bar, look)
-}
-
-// visible knows the wobble of the mean. The width of the interval wobbles, too, since it
-// is made of the spread that few launches happen to have: that is what the terms in free
-// allow for, and at six launches they are a fifth of it all.
+// visible is the smallest slow-down, as a share, that a look finds Worse about nine times
+// out of ten when the mean of its launches wobbles so much: falling back below the floor is
+// one case in ten, or below the width of the interval, whichever asks for more. (Where both
+// ask for the same, it is one in seven.)
+//
+// The width of the interval wobbles, too, since it is made of the spread that few launches
+// happen to have: that is what the terms in free allow for, and at six launches they are a
+// fifth of it all.
 func visible(wobble float64, free int, bar Bar, look Look) float64 {
 	q, n := quantile(look.Worse, free), float64(free)
 	sure := wobble * (q*(1-1/(4*n)) + atPower*math.Sqrt(1+q*q/(2*n)))

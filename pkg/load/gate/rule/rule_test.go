@@ -245,6 +245,11 @@ func TestAfterTheLastLookItIsOver(t *testing.T) {
 	}
 }
 
+// visibleAt is what is visible at a look when launches vary by sd.
+func visibleAt(sd float64, bar Bar, look Look) float64 {
+	return visible(sd/math.Sqrt(float64(look.Launches)), look.Launches-1, bar, look)
+}
+
 // What is called visible is found nine times out of ten, and the floor is where it ends.
 func TestVisibleIsWhatIsFound(t *testing.T) {
 	for _, x := range []struct {
@@ -253,7 +258,7 @@ func TestVisibleIsWhatIsFound(t *testing.T) {
 	}{{early, 0.05, 0.03}, {early, 0.01, 0.03}, {full, 0.05, 0.03}, {last, 0.05, 0.03}, {last, 0.08, 0.03}, {full, 0.04, 0.03}, {full, 0.02, 0.05}, {last, 0.01, 0.25}} {
 		rnd := rand.New(rand.NewPCG(11, uint64(x.look.Launches)))
 		bar := Bar{Floor: x.floor}
-		planted := math.Log1p(Visible(x.sd, bar, x.look))
+		planted := math.Log1p(visibleAt(x.sd, bar, x.look))
 		const gates = 4000 / slower
 		found := 0
 		d := make([]float64, x.look.Launches)
@@ -265,15 +270,15 @@ func TestVisibleIsWhatIsFound(t *testing.T) {
 				found++
 			}
 		}
-		t.Logf("%d launches with sd %.2f see %.1f %%: %.1f %% found", x.look.Launches, x.sd, 100*Visible(x.sd, bar, x.look), 100*float64(found)/gates)
+		t.Logf("%d launches with sd %.2f see %.1f %%: %.1f %% found", x.look.Launches, x.sd, 100*visibleAt(x.sd, bar, x.look), 100*float64(found)/gates)
 		wantAtLeast(t, "found", found, gates, 0.82)
 		wantAtMost(t, "found", found, gates, 0.95)
 	}
-	if got := Visible(0, Bar{Floor: 0.03}, full); math.Abs(got-0.03) > 1e-12 {
+	if got := visibleAt(0, Bar{Floor: 0.03}, full); math.Abs(got-0.03) > 1e-12 {
 		t.Errorf("without noise %g is visible, want the floor", got)
 	}
 	d := spread(12, 0.01, 0.05)
-	if got, want := Decide(d, ourBar, full).Visible, Visible(0.05, ourBar, full); math.Abs(got-want) > 1e-12 {
+	if got, want := Decide(d, ourBar, full).Visible, visibleAt(0.05, ourBar, full); math.Abs(got-want) > 1e-12 {
 		t.Errorf("the finding calls %g visible, the function %g", got, want)
 	}
 }
