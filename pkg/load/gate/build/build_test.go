@@ -233,10 +233,6 @@ func TestBuildsThatCannotBeSayWhyAndWhatNext(t *testing.T) {
 	commitAll(t, dir, "does not compile")
 	run(t, dir, "git", "rm", "-r", "--quiet", "cmd")
 	commitAll(t, dir, "no server")
-	run(t, dir, "git", "checkout", "--quiet", "--orphan", "lone")
-	put(t, dir, "go.mod", "module tracker\n")
-	commitAll(t, dir, "no history")
-	run(t, dir, "git", "checkout", "--quiet", "main")
 	copied := filepath.Join(t.TempDir(), "shallow")
 	run(t, dir, "git", "clone", "--quiet", "--depth=1", "file://"+dir, copied)
 	outside := t.TempDir()
@@ -245,10 +241,6 @@ func TestBuildsThatCannotBeSayWhyAndWhatNext(t *testing.T) {
 
 	revision := func(dir, rev string, o Options) error {
 		_, _, err := Revision(t.Context(), dir, rev, out, o)
-		return err
-	}
-	mergeBase := func(dir, rev string) error {
-		_, err := MergeBase(t.Context(), dir, rev)
 		return err
 	}
 	for _, c := range []struct {
@@ -266,8 +258,6 @@ func TestBuildsThatCannotBeSayWhyAndWhatNext(t *testing.T) {
 		{"no repository", revision(outside, "HEAD", Options{}), "not a git repository", "--base and --head"},
 		{"no module", revision(t.TempDir(), "HEAD", Options{}), "not in a Go module", "--base and --head"},
 		{"no Go", revision(dir, "HEAD~2", Options{Go: filepath.Join(out, "go")}), "there is no Go", "go.dev"},
-		{"no common history", mergeBase(dir, "lone"), "no common history", "name the revision"},
-		{"merge base with nothing", mergeBase(dir, "nowhere"), `"nowhere"`, "git fetch"},
 	} {
 		switch {
 		case c.err == nil:
@@ -291,25 +281,6 @@ func TestWithoutGitTheReasonIsTold(t *testing.T) {
 	_, _, err = Revision(t.Context(), dir, "HEAD", t.TempDir(), Options{Go: tool})
 	if err == nil || !strings.Contains(err.Error(), "git is not installed") {
 		t.Errorf("error is %v", err)
-	}
-}
-
-func TestMergeBaseIsWhereTheBranchesParted(t *testing.T) {
-	dir := house(t)
-	parted := run(t, dir, "git", "rev-parse", "HEAD")
-	run(t, dir, "git", "checkout", "--quiet", "-b", "change")
-	put(t, dir, "a", "a")
-	commitAll(t, dir, "on the branch")
-	run(t, dir, "git", "checkout", "--quiet", "main")
-	put(t, dir, "b", "b")
-	commitAll(t, dir, "meanwhile on main")
-	run(t, dir, "git", "checkout", "--quiet", "change")
-	got, err := MergeBase(t.Context(), dir, "main")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != parted {
-		t.Errorf("merge base is %s, want %s", got, parted)
 	}
 }
 

@@ -38,31 +38,6 @@ func openRepo(ctx context.Context, dir string) (*repo, error) {
 	return &repo{root, common, prefix}, nil
 }
 
-// MergeBase is the commit at which HEAD parted from rev, in the repository that dir lies
-// in.
-func MergeBase(ctx context.Context, dir, rev string) (commit string, err error) {
-	r, err := openRepo(ctx, dir)
-	if err == nil {
-		commit, err = r.mergeBase(ctx, rev)
-	}
-	if err != nil {
-		return "", fmt.Errorf("merge base of %q and HEAD: %w", rev, err)
-	}
-	return commit, nil
-}
-
-func (r *repo) mergeBase(ctx context.Context, rev string) (string, error) {
-	other, err := r.resolve(ctx, rev)
-	if err != nil {
-		return "", err
-	}
-	commit, err := git(ctx, r.dir, "merge-base", other, "HEAD")
-	if err != nil && ctx.Err() == nil {
-		return "", r.missing(ctx, errors.New("they have no common history"), "name the revision to compare with")
-	}
-	return commit, err
-}
-
 // resolve is the full name of the commit that rev stands for.
 func (r *repo) resolve(ctx context.Context, rev string) (string, error) {
 	commit, err := git(ctx, r.dir, "rev-parse", "--verify", "--quiet", "--end-of-options", rev+"^{commit}")
