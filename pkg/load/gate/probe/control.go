@@ -14,9 +14,6 @@ import (
 // same what is twice the same.
 const controlSlice = 100 * time.Millisecond
 
-// ControlDef is what a control measures.
-var ControlDef = Def{Name: "time", Unit: "ns/call", Text: "from one answer to the next, of a server that does nothing", Floor: 0.03}
-
 // nullSession is a server that does nothing, with the calls of RPC made to it.
 type nullSession struct {
 	*callSession

@@ -111,6 +111,16 @@ func (c counts) since(before counts) counts {
 	return d
 }
 
+// costs are what the process did, divided by what it was done for, by the names that all
+// works give it.
+func (c counts) costs(of int) map[string]float64 {
+	costs := map[string]float64{}
+	for name, metric := range map[string]string{"writes": sysWrites, "bytes": sysWritten, "allocs": mallocs, "alloc_bytes": allocBytes} {
+		c.share(costs, name, metric, of)
+	}
+	return costs
+}
+
 // share puts a count into a list of costs, divided by what it was done for, unless the
 // server does not tell it.
 func (c counts) share(costs map[string]float64, name, metric string, of int) {

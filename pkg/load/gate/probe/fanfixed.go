@@ -60,21 +60,20 @@ func (c *crowd) count(ctx context.Context, w fixedFanout) (map[string]float64, e
 	if _, err := c.play(ctx, func() { done, counted = n.end(ctx) }); err != nil {
 		return nil, err
 	}
-	costs := map[string]float64{}
-	done.add("written", "tracker_rpc_bytes_written_total", "tracker_web_bytes_written_total")
-	for name, metric := range map[string]string{"writes": sysWrites, "bytes": "written", "allocs": mallocs, "alloc_bytes": allocBytes} {
-		done.share(costs, name, metric, w.viewers*w.reports)
-	}
+	// Of bytes it is those to viewers: the store writes as well.
+	done.add(sysWritten, "tracker_rpc_bytes_written_total", "tracker_web_bytes_written_total")
+	costs := done.costs(w.viewers * w.reports)
 	for name, metric := range map[string]string{"frames": "tracker_hub_frames_total", "encodings": "tracker_hub_encodings_total"} {
 		done.share(costs, name, metric, w.reports)
 	}
 	return costs, counted
 }
 
-// add names the sum of two counts, if both are told.
+// add makes a count the sum of two others, if both are told; otherwise it is told no more.
 func (c counts) add(name, a, b string) {
 	x, ok := c[a]
 	y, ok2 := c[b]
+	delete(c, name)
 	if ok && ok2 {
 		c[name] = x + y
 	}

@@ -54,11 +54,7 @@ func (f *fleet) count(ctx context.Context, n int) (map[string]float64, error) {
 	if err != nil {
 		return nil, err
 	}
-	costs := map[string]float64{}
-	for name, metric := range map[string]string{"writes": sysWrites, "bytes": sysWritten, "allocs": mallocs, "alloc_bytes": allocBytes} {
-		done.share(costs, name, metric, n)
-	}
-	return costs, nil
+	return done.costs(n), nil
 }
 
 // counted reads the counters until everything is stored, and then asks whether it is, as

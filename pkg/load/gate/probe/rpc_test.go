@@ -303,7 +303,7 @@ func TestAControlIsMeasuredLikeAServer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		whole(t, []Def{ControlDef}, sample)
+		whole(t, RPC().Defs()[:1], sample)
 	}
 	child := session.(*nullSession).child
 	if err := session.Close(); err != nil {

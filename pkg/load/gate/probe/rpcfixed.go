@@ -53,11 +53,7 @@ func (fixedRPC) Count(ctx context.Context, s *rpcload.Own) (map[string]float64, 
 	if err != nil {
 		return nil, err
 	}
-	costs := map[string]float64{}
-	for name, metric := range map[string]string{"writes": sysWrites, "bytes": sysWritten, "allocs": mallocs, "alloc_bytes": allocBytes} {
-		done.share(costs, name, metric, fixedBatch*fixedBatches)
-	}
-	return costs, nil
+	return done.costs(fixedBatch * fixedBatches), nil
 }
 
 // lockstep makes so many batches of calls. All of them were answered, and rightly.
