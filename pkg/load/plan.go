@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
@@ -192,17 +191,6 @@ func (p Plan) String() string {
 func (p Plan) SHA256(seed uint64, length time.Duration, shape string) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "trackbench.plan/1\nrate %v\nseed %d\nlength %d\nshape %s\n", p, seed, length, shape))
 	return hex.EncodeToString(sum[:])
-}
-
-// Phases are moments within a period, seeded and spread evenly, for n senders that are
-// not to send in step with each other.
-func Phases(seed uint64, n int, period time.Duration) []time.Duration {
-	rng := rand.New(rand.NewPCG(seed, 0x7068617365)) // a stream of its own
-	all := make([]time.Duration, n)
-	for i := range all {
-		all[i] = time.Duration(rng.Int64N(max(1, int64(period))))
-	}
-	return all
 }
 
 // Peak is the highest rate of the plan; of bursts it is what they come to a second.

@@ -201,25 +201,6 @@ func TestAPlanIsNamedByWhatItDoes(t *testing.T) {
 	}
 }
 
-func TestPhasesAreSeededAndSpread(t *testing.T) {
-	a, b, c := Phases(7, 1000, time.Second), Phases(7, 1000, time.Second), Phases(8, 1000, time.Second)
-	tenths := [10]int{}
-	for i, d := range a {
-		if d != b[i] || d < 0 || d >= time.Second {
-			t.Fatalf("phase %d is %v and then %v", i, d, b[i])
-		}
-		tenths[d/(100*time.Millisecond)]++
-	}
-	if a[0] == c[0] && a[1] == c[1] {
-		t.Error("another seed has the same phases")
-	}
-	for i, n := range tenths {
-		if n < 60 || n > 140 {
-			t.Errorf("%d of a thousand phases are in tenth %d", n, i)
-		}
-	}
-}
-
 // A warm-up must not eat the beginning of a plan that changes its rate.
 func TestAWarmupComesBeforeThePlan(t *testing.T) {
 	for _, text := range []string{"100", "10:100:5s", "10@2s,50@2s"} {

@@ -38,25 +38,6 @@ func RedactArgs(args []string) []string {
 	return out
 }
 
-// CommandLine is a command line as a person types it, with the secrets left out.
-func CommandLine(args []string) string {
-	out := RedactArgs(args)
-	for i, a := range out {
-		out[i] = quote(a)
-	}
-	return strings.Join(out, " ")
-}
-
-var plain = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
-
-// quote keeps a word one word in a shell.
-func quote(s string) string {
-	if plain.MatchString(s) {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
-
 // RedactURL leaves the user and the secrets of the query out of an address. What is no
 // URL comes back as it is, but for what stands before an @.
 func RedactURL(s string) string {
