@@ -127,8 +127,8 @@ func TestVisitorsComeAndGo(t *testing.T) {
 }
 
 func TestIdleViewersAreMeasured(t *testing.T) {
-	h := newHouse(t)
 	for _, transport := range []Transport{RPC, WS} {
+		h := newHouse(t) // of its own: it may take a while to see the last viewers off
 		o, err := Hold(t.Context(), IdleConfig{
 			Door: Door{Addr: h.addr, Token: h.token, Transport: transport}, Viewers: 50, Hold: 10 * time.Millisecond,
 			Settle: time.Second, Scrape: Scraper(h.addr, h.token),
@@ -253,14 +253,19 @@ func TestWaitingCountsFromTheMomentDue(t *testing.T) {
 
 func TestAnInterruptedRunTellsWhatItHas(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	addr := door(t, func(n int, nc net.Conn, _ func()) {
-		if n == 10 {
-			cancel()
-		}
+	defer cancel()
+	addr := door(t, func(_ int, nc net.Conn, _ func()) {
 		welcome(nc)
 		_, _ = io.Copy(io.Discard, nc)
 	})
-	o, err := Run(ctx, Config{Door: Door{Addr: addr, Transport: WS}, Plan: load.Constant(500), Duration: time.Minute})
+	interrupt := func(t Tick) {
+		if t.Came > 0 {
+			cancel()
+		}
+	}
+	o, err := Run(ctx, Config{
+		Door: Door{Addr: addr, Transport: WS}, Plan: load.Constant(500), Duration: time.Minute, Interval: 10 * time.Millisecond, OnTick: interrupt,
+	})
 	if err != nil || !o.Partial || o.Came == 0 || o.Came+sum(o.Failed) != o.Planned {
 		t.Errorf("got %+v, %v", o, err)
 	}

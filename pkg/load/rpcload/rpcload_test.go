@@ -61,6 +61,10 @@ func TestEveryMethodIsAnsweredRightly(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cfg := short(dial, change)
 			o := mustRun(t, cfg)
+			for o.Answered == 0 && cfg.Duration < 10*time.Second { // a busy machine may need more time for one answer
+				cfg.Duration *= 4
+				o = mustRun(t, cfg)
+			}
 			if err := o.Err(); err != nil {
 				t.Fatal(err, o.Faults)
 			}
