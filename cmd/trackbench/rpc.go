@@ -164,7 +164,7 @@ func (f *rpcFlags) startOwn(ctx context.Context, cfg *rpcload.Config) (*site, er
 	if !f.unpinned {
 		s.seats = load.FindSeats()
 	}
-	if s.own, err = rpcload.StartOwn(ctx, s.seats, path); ctx.Err() != nil {
+	if s.own, err = (rpcload.Launch{Path: path, Seats: s.seats}).Start(ctx); ctx.Err() != nil {
 		return nil, errors.Join(context.Canceled, s.close())
 	} else if err != nil {
 		return nil, fail(exitUnreachable, "--trackerd says which one to start", "%w", err)

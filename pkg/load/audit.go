@@ -174,12 +174,8 @@ func Settle(ctx context.Context, conn *client.Conn) (client.Status, error) {
 		if quiet >= 2 || time.Now().After(deadline) {
 			return s, nil
 		}
-		t := time.NewTimer(settlePoll)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return s, ctx.Err()
+		if err := Pause(ctx, settlePoll); err != nil {
+			return s, err
 		}
 	}
 }

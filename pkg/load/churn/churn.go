@@ -264,19 +264,7 @@ func (r *run) visit(ctx context.Context, due time.Duration, stop context.CancelF
 		return
 	}
 	r.saw(due, began, time.Since(r.start), v)
-	pause(ctx, r.cfg.Hold)
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
+	_ = load.Pause(ctx, r.cfg.Hold)
 }
 
 // lateAfter is when a start counts as late.

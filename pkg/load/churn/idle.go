@@ -99,7 +99,7 @@ func Hold(ctx context.Context, cfg IdleConfig) (*Idle, error) {
 		return nil, err
 	}
 	cfg.phase("staying")
-	pause(ctx, cfg.Hold)
+	_ = load.Pause(ctx, cfg.Hold)
 	cfg.phase("waiting for the server to collect its garbage")
 	o.After = house.calm(ctx)
 	slabAfter, buffersAfter := kernelMemory()

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"tracker/pkg/load"
 	"tracker/pkg/track"
 )
 
@@ -166,7 +167,7 @@ func (c *Config) watchUntil(ctx context.Context, enough func(first, now Reading)
 				return
 			}
 		}
-		if pause(ctx, lookAgain); ctx.Err() != nil {
+		if load.Pause(ctx, lookAgain) != nil {
 			return
 		}
 	}

@@ -175,13 +175,13 @@ func (g *GRPC) sum(ctx context.Context, a, b uint32) error {
 
 // measure waits through a warm-up and a measured part in which others count answers.
 func measure(ctx context.Context, server *load.Process, answered *atomic.Int64, warmup, duration time.Duration) (Figure, error) {
-	if err := pause(ctx, warmup); err != nil {
+	if err := load.Pause(ctx, warmup); err != nil {
 		return Figure{}, err
 	}
 	began, n := time.Now(), answered.Load()
 	own, _ := load.OwnCPU()
 	cpu, known := server.CPU()
-	if err := pause(ctx, duration); err != nil {
+	if err := load.Pause(ctx, duration); err != nil {
 		return Figure{}, err
 	}
 	after, known2 := server.CPU()
@@ -191,15 +191,4 @@ func measure(ctx context.Context, server *load.Process, answered *atomic.Int64, 
 		f.ServerCPU, f.ServerKnown = after-cpu, true
 	}
 	return f, nil
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

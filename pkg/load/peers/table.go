@@ -145,8 +145,13 @@ func Measure(ctx context.Context, cfg TableConfig) (t *Table, err error) {
 	return b.table, nil
 }
 
+// trackerd starts one of its own.
+func (b *bench) trackerd(ctx context.Context) (*rpcload.Own, error) {
+	return rpcload.Launch{Path: b.cfg.Trackerd, Seats: b.cfg.Seats}.Start(ctx)
+}
+
 func (b *bench) start(ctx context.Context) (err error) {
-	if b.own, err = rpcload.StartOwn(ctx, b.cfg.Seats, b.cfg.Trackerd); err != nil {
+	if b.own, err = b.trackerd(ctx); err != nil {
 		return err
 	}
 	if b.grpc, err = StartGRPC(ctx, b.cfg.Seats, b.cfg.GRPC[0], b.cfg.GRPC[1:]...); err != nil {
@@ -407,20 +412,20 @@ func (b *bench) someSleep(ctx context.Context, s *step) error {
 // manyConns wants a server that nobody has used before: memory that an earlier work left
 // to the heap would hide what connections need.
 func (b *bench) manyConns(ctx context.Context, s *step) (err error) {
-	own, err := rpcload.StartOwn(ctx, b.cfg.Seats, b.cfg.Trackerd)
+	own, err := b.trackerd(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, own.Close()) }()
 	// A server that says ready grows by 2 MB in the tenth of a second after: it asks
 	// itself how it is for the first time. That is not of the connections.
-	if err := pause(ctx, max(b.cfg.Duration/4, b.cfg.Warmup)); err != nil {
+	if err := load.Pause(ctx, max(b.cfg.Duration/4, b.cfg.Warmup)); err != nil {
 		return err
 	}
 	o, err := b.ours(ctx, s, b.many(), own, own.Target, rpcload.Config{Conns: b.cfg.Conns, Depth: 4, Connected: func() {
 		before, known := own.CPU()
 		began := time.Now()
-		if pause(ctx, max(b.cfg.Duration/2, b.cfg.Warmup)) != nil {
+		if load.Pause(ctx, max(b.cfg.Duration/2, b.cfg.Warmup)) != nil {
 			return
 		}
 		if after, known2 := own.CPU(); known && known2 {

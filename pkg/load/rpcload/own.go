@@ -28,13 +28,7 @@ type Launch struct {
 	Path  string // of the trackerd
 	Seats load.Seats
 	Args  []string // more flags of its serve
-	Env   []string // NAME=VALUE, on top of ours and of GOMAXPROCS=1
-}
-
-// StartOwn starts the trackerd at path on a free port of loopback, with one thread of Go
-// code.
-func StartOwn(ctx context.Context, seats load.Seats, path string) (*Own, error) {
-	return Launch{Path: path, Seats: seats}.Start(ctx)
+	Env   []string // NAME=VALUE, on top of ours and of GOMAXPROCS=1, one thread of Go code
 }
 
 // Start starts the server on free ports of loopback.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"time"
 
+	"tracker/pkg/load"
 	"tracker/pkg/load/churn"
 	"tracker/pkg/load/rpcload"
 )
@@ -157,7 +158,7 @@ func dies(ctx context.Context, s alive) bool {
 		if !s.Alive() {
 			return true
 		}
-		if pause(ctx, look) != nil {
+		if load.Pause(ctx, look) != nil {
 			return false
 		}
 	}

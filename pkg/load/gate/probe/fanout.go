@@ -143,7 +143,7 @@ type fanSession struct{ *crowd }
 
 // Slice sends one slice of the plan. The processor time is that until the last delivery.
 func (s fanSession) Slice(ctx context.Context) (Sample, error) {
-	if err := pause(ctx, rand.N(hubTick)); err != nil {
+	if err := load.Pause(ctx, rand.N(hubTick)); err != nil {
 		return Sample{}, err
 	}
 	var used spending
@@ -216,17 +216,5 @@ func (u *spending) bound() bool {
 func (u *spending) share(costs map[string]float64, name string, of int64) {
 	if u.known && u.used > 0 && of > 0 {
 		costs[name] = float64(u.used) / float64(of)
-	}
-}
-
-// pause waits, unless ctx ends before.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"tracker/pkg/load"
 	"tracker/pkg/load/churn"
 	"tracker/pkg/load/rpcload"
 )
@@ -94,7 +95,7 @@ func least(ctx context.Context, scrape func(context.Context) (churn.Reading, err
 	var low counts
 	began := math.NaN()
 	for range mostScrapes {
-		if err := pause(ctx, between); err != nil {
+		if err := load.Pause(ctx, between); err != nil {
 			return nil, err
 		}
 		now, err := scrape(ctx)

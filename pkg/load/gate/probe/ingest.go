@@ -143,7 +143,7 @@ func (f *fleet) burst(ctx context.Context, n int) error {
 	if err := f.sendBursts(ctx); err != nil {
 		return err
 	}
-	if err := pause(ctx, settle); err != nil {
+	if err := load.Pause(ctx, settle); err != nil {
 		return err
 	}
 	return f.settled(ctx, n, plainly)
@@ -234,7 +234,7 @@ func (f *fleet) settled(ctx context.Context, n int, around func(ask func() error
 		stored, dropped := int(now.stored-f.last.stored), int(now.dropped-f.last.dropped)
 		accounted := now.pending == 0 && stored+dropped >= n
 		if !accounted && time.Now().Before(deadline) {
-			if err := pause(ctx, settle/4); err != nil {
+			if err := load.Pause(ctx, settle/4); err != nil {
 				return err
 			}
 			continue
@@ -306,7 +306,7 @@ func (s *ingestSession) once(ctx context.Context) (Sample, error) {
 		return Sample{}, err
 	}
 	took := time.Since(began)
-	if err := pause(ctx, settle); err != nil {
+	if err := load.Pause(ctx, settle); err != nil {
 		return Sample{}, err
 	}
 	err = s.settled(ctx, n, func(ask func() error) error {

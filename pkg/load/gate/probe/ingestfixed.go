@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"tracker/pkg/load"
 	"tracker/pkg/load/rpcload"
 )
 
@@ -62,7 +63,7 @@ func (f *fleet) count(ctx context.Context, n int) (map[string]float64, error) {
 func (f *fleet) counted(ctx context.Context, c *counter, n int) (done counts, err error) {
 	early := 0
 	for deadline := time.Now().Add(f.wait); ; early++ {
-		if err := pause(ctx, settle); err != nil {
+		if err := load.Pause(ctx, settle); err != nil {
 			return nil, err
 		}
 		if done, err = c.end(ctx); err != nil {

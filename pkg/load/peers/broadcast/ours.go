@@ -36,7 +36,7 @@ const ourDevice = "bench"
 
 // StartOurs starts the trackerd at path.
 func StartOurs(ctx context.Context, seats load.Seats, path string) (*Ours, error) {
-	own, err := rpcload.StartOwn(ctx, seats, path)
+	own, err := rpcload.Launch{Path: path, Seats: seats}.Start(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -285,12 +285,7 @@ func (r *run) burst(at time.Duration) error {
 
 func (r *run) sleep(ctx context.Context, at time.Duration) error {
 	if d := at - r.now(); d > 0 {
-		t := time.NewTimer(d)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-		}
+		return load.Pause(ctx, d)
 	}
 	return ctx.Err()
 }
