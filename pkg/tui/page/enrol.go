@@ -48,14 +48,8 @@ const (
 //	waiting ──first fix──► on the map ──key──┐
 //	   └──────key, time is over──────────────┴──► blank ──► Wants().Quit
 type Enrol struct {
-	e    Enrolment
-	face Face
-
-	c      canvas.Canvas
-	w, h   int
-	dirty  bool
-	redraw bool
-	second int64 // of the last frame
+	sheet
+	e Enrolment
 
 	end   End
 	wiped bool // the blank frame was drawn
@@ -72,7 +66,7 @@ var _ tty.Page = (*Enrol)(nil)
 
 // NewEnrol makes the page of an enrolment.
 func NewEnrol(e Enrolment, f Face) *Enrol {
-	return &Enrol{e: e, face: f, at: fleet.Nobody}
+	return &Enrol{sheet: sheet{face: f}, e: e, at: fleet.Nobody}
 }
 
 // How tells what ended the page, when it has ended.
@@ -81,23 +75,8 @@ func (p *Enrol) How() End { return p.end }
 // Seen is the latest fix since the enrolment, nil if there was none.
 func (p *Enrol) Seen() *client.Fix { return p.seen }
 
-// Resize makes the page as large as its terminal.
-func (p *Enrol) Resize(w, h int) {
-	p.w, p.h = max(w, 0), max(h, 0)
-	p.dirty = true
-}
-
 // Handle takes what a person did.
-func (p *Enrol) Handle(e tty.Event) {
-	switch e.Kind {
-	case tty.Press:
-		p.key(e.Key)
-	case tty.Focus:
-		p.dirty = true
-	case tty.Resumed:
-		p.redraw = true
-	}
-}
+func (p *Enrol) Handle(e tty.Event) { p.handle(e, p.key) }
 
 func (p *Enrol) key(name string) {
 	switch name {
@@ -105,8 +84,6 @@ func (p *Enrol) key(name string) {
 		p.leave(Left)
 	case "ctrl+c":
 		p.leave(Interrupted)
-	case "ctrl+l":
-		p.redraw = true
 	case "+", "=":
 		p.zoom(0.5)
 	case "-", "_":
@@ -134,7 +111,7 @@ func (p *Enrol) zoom(by float64) {
 
 // Due tells whether a frame would look different from the last one.
 func (p *Enrol) Due(now time.Time) bool {
-	return p.dirty || now.Unix() != p.second || p.e.Store != nil && p.e.Store.Status().Version != p.frame.Status.Version
+	return p.aged(now) || p.e.Store != nil && p.e.Store.Status().Version != p.frame.Status.Version
 }
 
 // Look is how the frame is to be encoded. Whoever asked for half blocks gets them,
@@ -148,16 +125,13 @@ func (p *Enrol) Look() (*canvas.Theme, canvas.Glyphs) {
 
 // Wants is what the page asks of its terminal.
 func (p *Enrol) Wants() tty.Wants {
-	w := tty.Wants{Quit: p.wiped || p.hurry, Redraw: p.redraw}
-	p.redraw = false
-	return w
+	return tty.Wants{Quit: p.wiped || p.hurry, Redraw: p.redraws()}
 }
 
 // Draw makes a frame of what there is to show now.
 func (p *Enrol) Draw(now time.Time) *canvas.Canvas {
 	p.look(now)
-	p.dirty, p.second = false, now.Unix()
-	p.c.Resize(p.w, p.h)
+	p.begin(now)
 	switch {
 	case p.end != Unfinished:
 		p.wiped = true

@@ -15,41 +15,20 @@ import (
 // a line of dots for each that is a minute long. Where there is not room for all of it
 // the least telling rows are left out.
 type Status struct {
-	b    *Board
-	face Face
-
-	c       canvas.Canvas
-	w, h    int
-	dirty   bool
+	sheet
+	b       *Board
 	quit    bool
 	suspend bool
-	redraw  bool
-	second  int64  // of the last frame
-	version uint64 // of the board, likewise
+	version uint64 // of the board, at the last frame
 }
 
 var _ tty.Page = (*Status)(nil)
 
 // NewStatus makes the page of a board.
-func NewStatus(b *Board, f Face) *Status { return &Status{b: b, face: f} }
-
-// Resize makes the page as large as its terminal.
-func (p *Status) Resize(w, h int) {
-	p.w, p.h = max(w, 0), max(h, 0)
-	p.dirty = true
-}
+func NewStatus(b *Board, f Face) *Status { return &Status{sheet: sheet{face: f}, b: b} }
 
 // Handle takes what a person did.
-func (p *Status) Handle(e tty.Event) {
-	switch e.Kind {
-	case tty.Press:
-		p.key(e.Key)
-	case tty.Focus:
-		p.dirty = true
-	case tty.Resumed:
-		p.redraw = true
-	}
-}
+func (p *Status) Handle(e tty.Event) { p.handle(e, p.key) }
 
 func (p *Status) key(name string) {
 	switch name {
@@ -57,14 +36,12 @@ func (p *Status) key(name string) {
 		p.quit = true
 	case "ctrl+z":
 		p.suspend = true
-	case "ctrl+l":
-		p.redraw = true
 	}
 }
 
 // Due tells whether a frame would look different from the last one.
 func (p *Status) Due(now time.Time) bool {
-	return p.dirty || now.Unix() != p.second || p.b.Version() != p.version
+	return p.aged(now) || p.b.Version() != p.version
 }
 
 // Look is how the frame is to be encoded.
@@ -72,8 +49,8 @@ func (p *Status) Look() (*canvas.Theme, canvas.Glyphs) { return p.face.Theme, p.
 
 // Wants is what the page asks of its terminal.
 func (p *Status) Wants() tty.Wants {
-	w := tty.Wants{Quit: p.quit, Suspend: p.suspend, Redraw: p.redraw}
-	p.suspend, p.redraw = false, false
+	w := tty.Wants{Quit: p.quit, Suspend: p.suspend, Redraw: p.redraws()}
+	p.suspend = false
 	return w
 }
 
@@ -82,8 +59,8 @@ func (p *Status) Wants() tty.Wants {
 func (p *Status) Draw(now time.Time) *canvas.Canvas {
 	p.b.mu.Lock()
 	defer p.b.mu.Unlock()
-	p.dirty, p.second, p.version = false, now.Unix(), p.b.version
-	p.c.Resize(p.w, p.h)
+	p.version = p.b.version
+	p.begin(now)
 	p.drawHead(now)
 	top := 1
 	if p.h >= 20 {
