@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -128,7 +127,7 @@ func (b *Board) Fail(err error, now time.Time) {
 	}
 	b.why = canvas.Clean(err.Error())
 	if errors.Is(err, context.DeadlineExceeded) {
-		b.why = fmt.Sprintf("no answer within %v", patience)
+		b.why = "none within " + words.Spoken(patience)
 	}
 	b.rates = nil
 	b.version++
@@ -348,41 +347,63 @@ func (b *Board) Sentence(now time.Time) string {
 	defer b.mu.Unlock()
 	h := b.health(now)
 	head := now.UTC().Format("15:04:05") + " " + h.String()
-	if why := b.reason(h); why != "" {
-		head += " (" + why + ")"
-	}
+	why := strings.TrimRight(b.reason(h), ".")
 	if h == silent || h == waiting {
-		return head + "."
+		return strings.TrimSuffix(head+": "+why, ": ") + "."
 	}
-	parts := []string{b.say("ingest.ok", "taken"), b.say(dropped, "dropped") + b.mostDropped(), b.say("store.stored", "stored")}
-	parts = append(parts, fmt.Sprintf("%d waiting", b.last.Store.Pending), words.Plural(int(b.last.Hub["viewers"]), "watcher"))
+	if why != "" {
+		head += ", " + why
+	}
+	parts := []string{b.say("ingest.ok", "taken"), b.say(dropped, "dropped"), b.say("store.stored", "stored")}
+	parts = append(parts, none(b.last.Store.Pending)+" waiting", watchers(b.last.Hub["viewers"]))
 	if n := b.last.Hub["behind"]; n > 0 {
-		parts = append(parts, fmt.Sprintf("%d behind", n))
+		parts = append(parts, number(n)+" behind")
 	}
-	return head + ": " + strings.Join(parts, ", ") + "."
+	return head + ": " + strings.Join(parts, ", ") + "." + b.mostDropped()
 }
 
 // say writes a rate as 12 taken a second, or that it is not known yet.
 func (b *Board) say(name, what string) string {
 	r, ok := b.rate(name)
-	if !ok {
+	switch {
+	case !ok:
 		return "unknown " + what
+	case r == 0:
+		return "none " + what
+	case r < 1:
+		return "less than 1 " + what + " a second"
 	}
-	return words.Rate(r) + " " + what + " a second"
+	return number(uint64(math.Round(r))) + " " + what + " a second"
 }
 
-// mostDropped names the reasons that count just now.
+// mostDropped is a sentence of the reasons that count just now, empty if none does.
 func (b *Board) mostDropped() string {
-	var parts []string
+	var names []string
+	busy := 0
 	for _, d := range b.reasons() {
-		if d.rate > 0 && len(parts) < 3 {
-			parts = append(parts, words.Rate(d.rate)+" "+spoken(d.name))
+		if d.rate > 0 {
+			names = append(names, spoken(d.name))
+			busy++
 		}
 	}
-	if len(parts) == 0 {
+	if busy == 0 {
 		return ""
 	}
-	return " (" + strings.Join(parts, ", ") + ")"
+	return " Dropped, the most first: " + words.All(names, 3, busy) + "."
 }
 
 func spoken(name string) string { return strings.ReplaceAll(canvas.Clean(name), "_", " ") }
+
+func none(n uint64) string {
+	if n == 0 {
+		return "none"
+	}
+	return number(n)
+}
+
+func watchers(n uint64) string {
+	if n == 0 {
+		return "no watchers"
+	}
+	return words.Plural(int(n), "watcher")
+}

@@ -282,12 +282,12 @@ func TestPollingGoesOnWhileTheServerIsAway(t *testing.T) {
 		}
 		want := []string{
 			"ok: unknown taken, unknown dropped, unknown stored, 100 waiting, 14 watchers, 2 behind.",
-			"ok: 500 taken a second, 0 dropped a second, 1100 stored a second, 100 waiting, 14 watchers, 2 behind.",
-			"no answer (" + errGone.Error() + ").",
-			"no answer (no answer within 5s).",
+			"ok: 500 taken a second, none dropped, 1,100 stored a second, 100 waiting, 14 watchers, 2 behind.",
+			"no answer: " + errGone.Error() + ".",
+			"no answer: none within 5 seconds.",
 			// Nine seconds after the last answer, in which the server took two lots.
-			"ok: 222 taken a second, 0 dropped a second, 489 stored a second, 100 waiting, 14 watchers, 2 behind.",
-			"ok: 1000 taken a second, 0 dropped a second, 2200 stored a second, 100 waiting, 14 watchers, 2 behind.",
+			"ok: 222 taken a second, none dropped, 489 stored a second, 100 waiting, 14 watchers, 2 behind.",
+			"ok: 1,000 taken a second, none dropped, 2,200 stored a second, 100 waiting, 14 watchers, 2 behind.",
 		}
 		if !slices.Equal(told, want) {
 			t.Errorf("got\n%s\nwant\n%s", strings.Join(told, "\n"), strings.Join(want, "\n"))
@@ -335,14 +335,14 @@ func TestSentencesAreForEars(t *testing.T) {
 		change func()
 		want   string
 	}{
-		{func() {}, "14:22:27 ok: 1000 taken a second, 0 dropped a second, 2200 stored a second, 100 waiting, 14 watchers, 2 behind."},
+		{func() {}, "14:22:27 ok: 1,000 taken a second, none dropped, 2,200 stored a second, 100 waiting, 14 watchers, 2 behind."},
 		{func() { s.Ingest["too_old"] += 3; s.Ingest["rate_limited"] = 1; s.Hub["behind"] = 0 },
-			"14:22:28 ok: 1000 taken a second, 4.0 dropped a second (3.0 too old, 1.0 rate limited), 2200 stored a second, 100 waiting, 14 watchers."},
+			"14:22:28 ok: 1,000 taken a second, 4 dropped a second, 2,200 stored a second, 100 waiting, 14 watchers. Dropped, the most first: too old and rate limited."},
 		{func() { s.Store.State, s.Store.Reason = "degraded", "disk \x1b[31mfull" },
-			"14:22:29 degraded (disk ?[31mfull): 1000 taken a second, 0 dropped a second, 2200 stored a second, 100 waiting, 14 watchers."},
+			"14:22:29 degraded, disk ?[31mfull: 1,000 taken a second, none dropped, 2,200 stored a second, 100 waiting, 14 watchers."},
 		{func() { s.Probe.OK = false },
-			"14:22:30 failed (a fix no longer makes its way through the server): 1000 taken a second, 0 dropped a second, 2200 stored a second, 100 waiting, 14 watchers."},
-		{func() { s.err = errGone }, "14:22:31 no answer (" + errGone.Error() + ")."},
+			"14:22:30 failed, a fix no longer makes its way through the server: 1,000 taken a second, none dropped, 2,200 stored a second, 100 waiting, 14 watchers."},
+		{func() { s.err = errGone }, "14:22:31 no answer: " + errGone.Error() + "."},
 	} {
 		tc.change()
 		s.run(t, b, clock, 1)
