@@ -213,6 +213,7 @@ func (a *app) showMap(ctx context.Context, area client.Area, m *mapFlags, set *c
 		return err
 	}
 	defer watch.Close()
+	readersMayLeave()
 	o := tui.Options{
 		Server: conn.Server(), Theme: set.Theme, Glyphs: set.Glyphs, Mouse: set.Mouse, Ages: ages, Feed: tuifleet.FromWatch(watch),
 		Conf: set, Keys: keys, Filter: flt, Typed: strings.TrimSpace(m.text), CLI: a.mapCLI(), Opening: m.opening, Overlays: over, Past: past.FromConn(conn, pastStreams), Format: m.format, Cols: m.cols, Rows: m.rows,

@@ -3,10 +3,13 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"image"
 	"image/color"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -306,5 +309,46 @@ func TestStatusWatchIsRefusedBeforeItTakesTheTerminal(t *testing.T) {
 	tm.mu.Unlock()
 	if code != exitDenied || !strings.Contains(left, "trackctl: ") || strings.Contains(raw, enterAlternate) {
 		t.Errorf("code %d, and left is\n%s", code, left)
+	}
+}
+
+// A program that has read enough is nobody's failure, and nothing is said of it.
+func TestReadersMayLeave(t *testing.T) {
+	t.Parallel()
+	d, _ := startDaemon(t)
+	home := t.TempDir()
+	env := []string{"HOME=" + home, "TRACK_SERVER=" + d.TCP, "TRACK_TOKEN_FILE=" + filepath.Join(d.Data, "admin.token")}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fleet := exec.Command(self)
+	fleet.Args, fleet.Env = []string{"trackctl", "simulate", "--devices", "5", "--rate", "10"}, env
+	if err := fleet.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = fleet.Process.Signal(os.Interrupt)
+		_ = fleet.Wait()
+	}()
+	for _, args := range [][]string{{"map", "--format", "jsonl"}, {"map", "--plain"}, {"status", "--watch", "--json", "--over", "100ms"}, {"status", "--watch", "--over", "100ms"}} {
+		cmd := exec.Command(self)
+		cmd.Args, cmd.Env = append([]string{"trackctl"}, args...), env
+		var said bytes.Buffer
+		cmd.Stderr = &said
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+			t.Errorf("%v: %q, %v", args, line, err)
+		}
+		_ = out.Close()
+		if err := cmd.Wait(); err != nil || said.Len() > 0 {
+			t.Errorf("%v: %v, and says %q", args, err, said.String())
+		}
 	}
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime/debug"
+	"syscall"
 
 	"tracker/pkg/client"
 	tuifleet "tracker/pkg/tui/fleet"
@@ -38,6 +40,18 @@ func (a *app) showScreen(ctx context.Context, out *os.File, code *qr.Code, link 
 		return w.feed(ctx, e.Store)
 	})
 	return w.ended(ctx, a, p, err)
+}
+
+// readersMayLeave makes a write to a pipe that nobody reads any more an error instead of
+// the end of the process, for those who end in good order then: "| head -1" is no failure.
+func readersMayLeave() { signal.Ignore(syscall.SIGPIPE) }
+
+// left takes away an error that says only that nobody reads any more.
+func left(err error) error {
+	if errors.Is(err, syscall.EPIPE) {
+		return nil
+	}
+	return err
 }
 
 // runScreen shows a page and runs what feeds it, until the page wants to end, its feed

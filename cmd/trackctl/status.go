@@ -22,6 +22,7 @@ import (
 type statusFlags struct {
 	json, watch, plain bool
 	over, length       time.Duration
+	cmd                *cobra.Command
 }
 
 func (a *app) statusCommand() *cobra.Command {
@@ -34,8 +35,9 @@ asks once. The JSON is the server's own answer with "rates" beside it.
 
 With --watch it goes on asking, --over apart, and shows rates, drops by reason, queues, slow
 watchers, storage and alarms on one screen, with the last sixty samples of each; q quits.
-Where there is no terminal, and with --plain, each answer is a sentence; with --json it is
-an object on a line of its own, with "time", or with "error" where none came.`,
+Where there is no terminal, and with --plain, it tells in sentences: at once when something
+is wrong or well again, else every ten seconds; with --over, after each answer. With --json
+each answer is an object on a line of its own, with "time", or with "error" where none came.`,
 		Example: `  trackctl status
   trackctl status --watch
   trackctl status --json --over 0 | jq .ingest
@@ -51,6 +53,7 @@ an object on a line of its own, with "time", or with "error" where none came.`,
 			return limited(ctx, s.length, func(ctx context.Context) error { return a.watchStatus(ctx, &s) })
 		}),
 	}
+	s.cmd = cmd
 	f := cmd.Flags()
 	f.DurationVar(&s.over, "over", time.Second, "`time` over which rates are taken")
 	f.BoolVar(&s.json, "json", false, "print JSON")
@@ -59,6 +62,9 @@ an object on a line of its own, with "time", or with "error" where none came.`,
 	f.DurationVar(&s.length, "for", 0, "with --watch: stop after this `time`")
 	return cmd
 }
+
+// sentenceEvery leaves a voice alone that has nothing new to say.
+const sentenceEvery = 10 * time.Second
 
 // leastOver is how often a server may be asked at most.
 const leastOver = 100 * time.Millisecond
@@ -91,9 +97,10 @@ func (a *app) watchStatus(ctx context.Context, s *statusFlags) error {
 	if err != nil {
 		return err
 	}
+	readersMayLeave()
 	board := page.NewBoard(conn.Server(), load.Drops)
 	board.Take(&now, time.Now())
-	return errors.Join(a.showBoard(ctx, conn, board, s), ctx.Err())
+	return errors.Join(left(a.showBoard(ctx, conn, board, s)), ctx.Err())
 }
 
 // showBoard shows a board in the way that was asked for, or that is possible.
@@ -107,8 +114,16 @@ func (a *app) showBoard(ctx context.Context, conn *client.Conn, board *page.Boar
 		line.SetEscapeHTML(false)
 		return board.Poll(ctx, conn.Status, s.over, func() error { return line.Encode(board.Report(time.Now())) })
 	case s.plain || !isFile || !tty.Interactive(environ, in, out):
+		speaker := page.Speaker{Every: sentenceEvery}
+		if s.cmd.Flags().Changed("over") {
+			speaker.Every = 0
+		}
 		return board.Poll(ctx, conn.Status, s.over, func() error {
-			_, err := fmt.Fprintln(a.out, board.Sentence(time.Now()))
+			line := speaker.Say(board, time.Now())
+			if line == "" {
+				return nil
+			}
+			_, err := fmt.Fprintln(a.out, line)
 			return err
 		})
 	}

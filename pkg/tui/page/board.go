@@ -6,7 +6,6 @@ import (
 	"errors"
 	"math"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -338,72 +337,4 @@ func (b *Board) reason(h health) string {
 		return words.Plural(len(b.last.Alarms), "alarm")
 	}
 	return ""
-}
-
-// Sentence tells the board in a line for logs and screen readers: without glyph art, and
-// with a full stop.
-func (b *Board) Sentence(now time.Time) string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	h := b.health(now)
-	head := now.UTC().Format("15:04:05") + " " + h.String()
-	why := strings.TrimRight(b.reason(h), ".")
-	if h == silent || h == waiting {
-		return strings.TrimSuffix(head+": "+why, ": ") + "."
-	}
-	if why != "" {
-		head += ", " + why
-	}
-	parts := []string{b.say("ingest.ok", "taken"), b.say(dropped, "dropped"), b.say("store.stored", "stored")}
-	parts = append(parts, none(b.last.Store.Pending)+" waiting", watchers(b.last.Hub["viewers"]))
-	if n := b.last.Hub["behind"]; n > 0 {
-		parts = append(parts, number(n)+" behind")
-	}
-	return head + ": " + strings.Join(parts, ", ") + "." + b.mostDropped()
-}
-
-// say writes a rate as 12 taken a second, or that it is not known yet.
-func (b *Board) say(name, what string) string {
-	r, ok := b.rate(name)
-	switch {
-	case !ok:
-		return "unknown " + what
-	case r == 0:
-		return "none " + what
-	case r < 1:
-		return "less than 1 " + what + " a second"
-	}
-	return number(uint64(math.Round(r))) + " " + what + " a second"
-}
-
-// mostDropped is a sentence of the reasons that count just now, empty if none does.
-func (b *Board) mostDropped() string {
-	var names []string
-	busy := 0
-	for _, d := range b.reasons() {
-		if d.rate > 0 {
-			names = append(names, spoken(d.name))
-			busy++
-		}
-	}
-	if busy == 0 {
-		return ""
-	}
-	return " Dropped, the most first: " + words.All(names, 3, busy) + "."
-}
-
-func spoken(name string) string { return strings.ReplaceAll(canvas.Clean(name), "_", " ") }
-
-func none(n uint64) string {
-	if n == 0 {
-		return "none"
-	}
-	return number(n)
-}
-
-func watchers(n uint64) string {
-	if n == 0 {
-		return "no watchers"
-	}
-	return words.Plural(int(n), "watcher")
 }

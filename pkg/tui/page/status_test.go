@@ -337,7 +337,7 @@ func TestSentencesAreForEars(t *testing.T) {
 	}{
 		{func() {}, "14:22:27 ok: 1,000 taken a second, none dropped, 2,200 stored a second, 100 waiting, 14 watchers, 2 behind."},
 		{func() { s.Ingest["too_old"] += 3; s.Ingest["rate_limited"] = 1; s.Hub["behind"] = 0 },
-			"14:22:28 ok: 1,000 taken a second, 4 dropped a second, 2,200 stored a second, 100 waiting, 14 watchers. Dropped, the most first: too old and rate limited."},
+			"14:22:28 ok: 1,000 taken a second, 4 dropped a second, 2,200 stored a second, 100 waiting, 14 watchers. Reasons: too old and rate limited."},
 		{func() { s.Store.State, s.Store.Reason = "degraded", "disk \x1b[31mfull" },
 			"14:22:29 degraded, disk ?[31mfull: 1,000 taken a second, none dropped, 2,200 stored a second, 100 waiting, 14 watchers."},
 		{func() { s.Probe.OK = false },
@@ -349,6 +349,32 @@ func TestSentencesAreForEars(t *testing.T) {
 		if got := b.Sentence(clock.Now()); got != tc.want {
 			t.Errorf("got  %q\nwant %q", got, tc.want)
 		}
+	}
+}
+
+func TestSpeakersSayWhatIsNew(t *testing.T) {
+	_, b, s, clock := rigStatus(t, 80, 24)
+	calm, eager := Speaker{Every: 10 * time.Second}, Speaker{}
+	var told []string
+	for second := range 40 {
+		switch second {
+		case 13:
+			s.Ingest["too_old"]++
+		case 25:
+			s.err = errGone
+		case 28:
+			s.err = nil
+		}
+		s.run(t, b, clock, 1)
+		if line := calm.Say(b, clock.Now()); line != "" {
+			told = append(told, fmt.Sprint(second, line[8:12]))
+		}
+		if eager.Say(b, clock.Now()) == "" {
+			t.Errorf("second %d is not told to somebody who wants all", second)
+		}
+	}
+	if got, want := strings.Join(told, ","), "0 ok:,10 ok:,13 ok:,14 ok:,24 ok:,25 no ,28 ok:,38 ok:"; got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }
 
