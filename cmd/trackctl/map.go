@@ -67,7 +67,7 @@ directory; --print-config writes one to begin with. Flags come before it.`,
   trackctl map --goto Rotterdam --zoom 9
   trackctl map --once --format svg --size 120x40 > map.svg
   trackctl map --plain --for 20s
-  trackctl map --format jsonl | jq 'select(.type)'
+  trackctl map --format jsonl | jq 'select(.type != "fix")'
   trackctl map --print-config > ~/.config/tracker/map.toml`,
 		Args: cobra.NoArgs,
 		RunE: a.verb(func(ctx context.Context, _ []string) error {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -25,19 +26,27 @@ type Feed interface {
 var _ Feed = (*client.Watch)(nil)
 
 // JSONL writes what a watch tells for programs, an object a line, and feeds the store on
-// the way. A fix is the object that "trackctl watch" writes of it, and never has a member
-// "type". What happened to a device or to the link has one:
+// the way. A fix is the object that "trackctl watch" writes of it, of the type fix:
+//
+//	{"type":"fix","device":"…","name":"…","time":"…","lat":48.1,"lon":11.6}
+//
+// What happened to a device or to the link is of another type: silent back low_battery
+// sos tamper jump new resumed resynced disconnected denied.
 //
 //	{"type":"silent","n":17,"time":"…","device":"…","name":"…","text":"…","times":1}
 //
-// The types are silent back low_battery sos tamper jump new resumed resynced disconnected
-// denied. An event follows the fixes that it came with. A fix that was written is not
-// written again when a line that broke is taken up. A nil only means every fix.
+// An event follows the fixes that it came with. When it goes on, as a silence that becomes
+// a loss, or a line for many that becomes one for more, it is written again with the same
+// n, a second later at the soonest. A fix that was written is not written again when a
+// line that broke is taken up. A nil only means every fix. All of it is published as
+// docs/schema/trackctl.map.jsonl-1.json.
 //
 // It ends with ctx, with the watch, or when nobody reads w any more; only what ends the
 // watch otherwise is an error. The watch is closed then.
 func JSONL(ctx context.Context, w io.Writer, feed Feed, s *fleet.Store, only func(*client.Fix) bool) error {
-	l := &lineWriter{w: bufio.NewWriter(w), store: s, only: only, newest: map[track.DeviceID]time.Time{}}
+	l := &lineWriter{
+		w: bufio.NewWriter(w), store: s, only: only, newest: map[track.DeviceID]time.Time{}, written: map[uint64]goings{},
+	}
 
 	ticking, stop := context.WithCancel(ctx)
 	var clock sync.WaitGroup
@@ -70,8 +79,16 @@ type lineWriter struct {
 	w       *bufio.Writer
 	err     error // the first one of w
 	line    []byte
-	heard   uint64
+	heard   uint64            // the last event that was found
+	written map[uint64]goings // of the events that the log still keeps
+	version uint64            // of the log, when those were looked at last
 	scratch []fleet.Event
+}
+
+// goings is what becomes another when an event goes on.
+type goings struct {
+	times int
+	text  string
 }
 
 func (l *lineWriter) broken() error {
@@ -119,7 +136,9 @@ func (l *lineWriter) fix(f *client.Fix, again bool) {
 		l.newest[f.Device] = f.Time
 	}
 	if l.only == nil || l.only(f) {
-		l.line = append(f.AppendJSON(l.line[:0]), '\n')
+		const head = `{"type":"fix"`
+		l.line = append(f.AppendJSON(append(l.line[:0], head...)), '\n')
+		l.line[len(head)] = ',' // in the place of the brace
 		l.put()
 	}
 }
@@ -136,6 +155,7 @@ func (l *lineWriter) tick(ctx context.Context) {
 		}
 		l.store.Tick()
 		l.mu.Lock()
+		l.goneOn()
 		l.events()
 		err := l.flush()
 		l.mu.Unlock()
@@ -157,24 +177,50 @@ type eventLine struct {
 	Muted  bool      `json:"muted,omitempty"`
 }
 
+// events writes those that are new.
 func (l *lineWriter) events() {
 	l.scratch = l.store.Events().Since(l.scratch[:0], l.heard)
 	for i := range l.scratch {
-		e := &l.scratch[i]
-		l.heard = e.N
-		line := eventLine{
-			Type: typeOf(e.Kind), N: e.N, Time: e.At.UTC().Truncate(time.Millisecond), Name: e.Name, Text: e.Text, Times: max(e.Times, 1), Muted: e.Muted,
-		}
-		if e.Device != 0 {
-			line.Device = e.Device.String()
-		}
-		text, err := json.Marshal(line)
-		if err != nil {
-			continue // a time beyond the year 9999 is no event
-		}
-		l.line = append(append(l.line[:0], text...), '\n')
-		l.put()
+		l.heard = l.scratch[i].N
+		l.event(&l.scratch[i])
 	}
+}
+
+// goneOn writes those again that became other ones.
+func (l *lineWriter) goneOn() {
+	log := l.store.Events()
+	version := log.Version()
+	if version == l.version {
+		return
+	}
+	l.version = version
+	l.scratch = log.Since(l.scratch[:0], 0)
+	if len(l.scratch) == 0 {
+		return
+	}
+	for i := range l.scratch {
+		e := &l.scratch[i]
+		if was, ok := l.written[e.N]; ok && was != (goings{e.Times, e.Text}) {
+			l.event(e)
+		}
+	}
+	maps.DeleteFunc(l.written, func(n uint64, _ goings) bool { return n < l.scratch[0].N })
+}
+
+func (l *lineWriter) event(e *fleet.Event) {
+	l.written[e.N] = goings{e.Times, e.Text}
+	line := eventLine{
+		Type: typeOf(e.Kind), N: e.N, Time: e.At.UTC().Truncate(time.Millisecond), Name: e.Name, Text: e.Text, Times: max(e.Times, 1), Muted: e.Muted,
+	}
+	if e.Device != 0 {
+		line.Device = e.Device.String()
+	}
+	text, err := json.Marshal(line)
+	if err != nil {
+		return // a time beyond the year 9999 is no event
+	}
+	l.line = append(append(l.line[:0], text...), '\n')
+	l.put()
 }
 
 // typeOf is what an event is called in JSON.

@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -74,7 +76,10 @@ func written(t *testing.T, d time.Duration, feed *script, only func(*client.Fix)
 		if err := json.Unmarshal([]byte(line), &object); err != nil {
 			t.Fatalf("%v: %s", err, line)
 		}
-		if object["type"] != nil {
+		for _, fault := range faults(t, []byte(line)) {
+			t.Errorf("%s: %s", fault, line)
+		}
+		if object["type"] != "fix" {
 			events = append(events, object)
 			continue
 		}
@@ -82,7 +87,7 @@ func written(t *testing.T, d time.Duration, feed *script, only func(*client.Fix)
 		if err := json.Unmarshal([]byte(line), &f); err != nil {
 			t.Fatalf("%v: %s", err, line)
 		}
-		if want := string(f.AppendJSON(nil)) + "\n"; line != want {
+		if want := strings.Replace(string(f.AppendJSON(nil)), "{", `{"type":"fix",`, 1) + "\n"; line != want {
 			t.Errorf("%s, want %s", line, want)
 		}
 		fixes = append(fixes, f)
@@ -156,6 +161,33 @@ func TestSilenceIsWrittenWhileNothingComes(t *testing.T) {
 	}
 	if !found {
 		t.Errorf("%v", events)
+	}
+}
+
+func TestWhatGoesOnIsWrittenAgain(t *testing.T) {
+	var many []client.Fix
+	for i := range 30 {
+		many = append(many, at(track.DeviceID(10+i), 1))
+	}
+	_, events := written(t, time.Hour, newScript(
+		client.Event{Kind: client.Snapshot, First: true, Fixes: []client.Fix{at(1, 0)}},
+		client.Event{Kind: client.Fixes, Fixes: many[:25]},
+		client.Event{Kind: client.Fixes, Fixes: append(many[25:], at(1, 5))},
+	), nil)
+	var grown, lost []string
+	for _, e := range events {
+		switch {
+		case e["type"] == "new" && e["device"] == nil:
+			grown = append(grown, fmt.Sprint(e["n"], " ", e["times"], " ", e["text"]))
+		case e["type"] == "silent" && e["device"] == "000000000001":
+			lost = append(lost, fmt.Sprint(e["text"]))
+		}
+	}
+	if want := []string{"21 25 25 new devices", "21 30 30 new devices"}; !slices.Equal(grown, want) {
+		t.Errorf("%q, want %q", grown, want)
+	}
+	if len(lost) != 2 || !strings.HasPrefix(lost[0], "silent for 2m") || !strings.HasPrefix(lost[1], "lost, silent for 15m") {
+		t.Errorf("%q", lost)
 	}
 }
 
