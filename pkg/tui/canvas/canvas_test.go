@@ -446,3 +446,11 @@ func BenchmarkEncode(b *testing.B) {
 	}
 	b.SetBytes(int64(len(out)))
 }
+
+func TestUnaccentedIsAsPeopleType(t *testing.T) {
+	for in, want := range map[string]string{"Montréal": "Montreal", "Łódź": "Lodz", "Küste №5": "Kuste №5", "東京": "東京", "": ""} {
+		if got := Unaccented(in); got != want {
+			t.Errorf("%q is %q, want %q", in, got, want)
+		}
+	}
+}

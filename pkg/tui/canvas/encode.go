@@ -2,6 +2,7 @@ package canvas
 
 import (
 	"math/bits"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -142,6 +143,17 @@ var unaccented = func() map[rune]byte {
 	}
 	return m
 }()
+
+// Unaccented writes letters without their accents, as people type them who have no such
+// keys: Montreal. Other letters, and what is no letter, stay.
+func Unaccented(s string) string {
+	return strings.Map(func(r rune) rune {
+		if letter, ok := unaccented[r]; ok {
+			return rune(letter)
+		}
+		return r
+	}, s)
+}
 
 // asciiDots is the 7-bit character nearest to each mask of dots.
 var asciiDots = func() (table [256]byte) {

@@ -91,7 +91,7 @@ func (t *teller) reply(q question) ([]string, error) {
 	if i, sorry := t.find(q.text); sorry == "" {
 		return t.full(i), nil // a name is question enough
 	}
-	return []string{quoted(name) + " is not something to ask. Ask where, near, who, alerts, follow, or help for the rest"}, nil
+	return []string{quoted(name) + " is not something to ask", "Ask where, near, who, alerts, follow; or help for the rest"}, nil
 }
 
 // verbOf finds a verb by its name, or by how that begins.
@@ -109,6 +109,9 @@ func verbOf(name string) (verb, bool) {
 	}
 	return all[i], true
 }
+
+// typed is a name as one may type it: in small letters, without accents.
+func typed(name string) string { return canvas.Unaccented(strings.ToLower(name)) }
 
 // quoted is what somebody typed, fit to be said.
 func quoted(s string) string { return `"` + canvas.Truncate(voice(s), 40) + `"` }
@@ -136,11 +139,11 @@ func (t *teller) find(arg string) (at int32, sorry string) {
 	if arg == "" {
 		return fleet.Nobody, "Say the name of a device"
 	}
-	want := strings.ToLower(voice(arg))
+	want := typed(voice(arg))
 	var hits [3][]int32 // the whole name, its beginning, a part of it
 	var names []string
 	t.each(func(i int32, f *client.Fix, name string) {
-		folded := strings.ToLower(name)
+		folded := typed(name)
 		switch {
 		case folded == want, !t.masked() && f.Device.String() == want:
 			hits[0] = append(hits[0], i)
@@ -161,7 +164,7 @@ func (t *teller) find(arg string) (at int32, sorry string) {
 		}
 	}
 	if !t.frame.Status.Loaded {
-		return fleet.Nobody, "No device is called " + quoted(arg) + " among those that are here; the rest is still coming"
+		return fleet.Nobody, "No device is called " + quoted(arg) + " yet; not all are here"
 	}
 	return fleet.Nobody, "No device is called " + quoted(arg)
 }
@@ -179,7 +182,7 @@ func ambiguous(arg string, hits [3][]int32, names []string) string {
 func (t *teller) near(arg string) ([]string, error) {
 	at, self, sorry := t.placeOf(arg)
 	if sorry != "" {
-		return []string{sorry}, nil
+		return []string{sorry, "A large city will do as well, or a place such as 48.1,11.6"}, nil
 	}
 	type neighbour struct {
 		i    int32
@@ -220,13 +223,13 @@ func (t *teller) placeOf(arg string) (at geo.Point, self int32, sorry string) {
 		return p, fleet.Nobody, ""
 	}
 	for _, c := range world.Cities() {
-		if strings.EqualFold(c.Name, arg) {
+		if typed(c.Name) == typed(arg) {
 			return c.Pos.Point(), fleet.Nobody, ""
 		}
 	}
 	i, sorry := t.find(arg)
 	if sorry != "" {
-		return at, i, sorry + ". A city, or a place such as 48.1,11.6, will do as well"
+		return at, i, sorry
 	}
 	fix, name, _ := t.store.Info(i)
 	if !fix.HasPos() {
