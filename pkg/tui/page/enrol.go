@@ -193,11 +193,11 @@ func (p *Enrol) drawCode(now time.Time) {
 		p.stack(quiet, below)
 		return
 	}
-	p.text(0, 0, append(wrap(p.tooSmall(), p.w), below...))
+	p.text(0, 0, append(styled(wrap(p.tooSmall(), p.w), look.Warn), below...))
 }
 
 // stack draws the code with words below it.
-func (p *Enrol) stack(quiet int, below []string) {
+func (p *Enrol) stack(quiet int, below []line) {
 	_, rows := p.e.Code.Size(p.e.Style, quiet)
 	p.drawModules(quiet)
 	p.text(0, rows, below)
@@ -205,17 +205,30 @@ func (p *Enrol) stack(quiet int, below []string) {
 
 func (p *Enrol) tooSmall() string {
 	cols, rows := p.e.Code.Size(p.e.Style, qr.Quiet)
-	s := fmt.Sprintf("The code needs a terminal of %dx%d, this one is %dx%d: enlarge it, or use --png FILE", cols+beside, rows, p.w, p.h)
+	s := fmt.Sprintf("The code needs a terminal of %dx%d, this one is %dx%d: enlarge it, or use the link", cols+beside, rows, p.w, p.h)
 	if p.e.Style == qr.Full {
-		s += " or --qr-style half"
+		s += ", or --qr-style half"
 	}
-	return s + "."
+	return s + ", or leave and give it a new code: device rotate " + p.name() + " --png FILE"
 }
 
-func (p *Enrol) text(x, y int, lines []string) {
+func (p *Enrol) text(x, y int, lines []line) {
 	for i, l := range lines {
-		p.c.Text(x, y+i, l, look.Text, look.OnTop)
+		p.c.Text(x, y+i, l.text, l.style, look.OnTop)
 	}
+}
+
+// line is a line of words.
+type line struct {
+	text  string
+	style canvas.Style
+}
+
+func styled(texts []string, style canvas.Style) (lines []line) {
+	for _, t := range texts {
+		lines = append(lines, line{t, style})
+	}
+	return lines
 }
 
 // drawModules draws the code into the upper left corner. In half blocks a cell is two
@@ -259,30 +272,38 @@ func halves(upper, lower bool) rune {
 }
 
 // words are the lines beside the code, none longer than width.
-func (p *Enrol) words(width int, now time.Time) []string {
-	lines := wrap(fmt.Sprintf("%s (%v)", p.name(), p.e.Device.ID), width)
-	lines = append(lines, wrap(canvas.Clean(p.e.Link), width)...)
-	return append(lines, wrap(p.state(now), width)...)
+func (p *Enrol) words(width int, now time.Time) []line {
+	lines := styled(wrap(fmt.Sprintf("%s (%v)", p.name(), p.e.Device.ID), width), look.Bright)
+	lines = append(lines, styled(wrap(canvas.Clean(p.e.Link), width), look.Text)...)
+	state, style := p.state(now)
+	return append(append(lines, styled(wrap(state, width), style)...), styled(wrap("q leaves", width), look.Keycap)...)
 }
 
 // name is what the device is called, without anything that a terminal could take for a
 // command.
 func (p *Enrol) name() string { return canvas.Clean(p.e.Device.Name) }
 
-func (p *Enrol) state(now time.Time) string {
+// soon is when a wait is nearly over.
+const soon = 30 * time.Second
+
+// state is what the page waits for, empty if it does not.
+func (p *Enrol) state(now time.Time) (text string, style canvas.Style) {
 	if p.e.Store == nil {
-		return "q leaves"
+		return "", look.Text
 	}
 	left := max(0, p.e.Until.Sub(now)).Round(time.Second)
 	what := "expires"
 	if !p.e.Fresh {
 		what = "closes"
 	}
-	s := fmt.Sprintf("waiting for the first fix… %s in %d:%02d, q leaves", what, int(left.Minutes()), int(left.Seconds())%60)
-	if p.frame.Status.Link.State == fleet.Reconnecting {
-		s += " (the server does not answer)"
+	text, style = fmt.Sprintf("waiting for the first fix… %s in %d:%02d", what, int(left.Minutes()), int(left.Seconds())%60), look.Text
+	if left <= soon {
+		style = look.Warn
 	}
-	return s
+	if p.frame.Status.Link.State == fleet.Reconnecting {
+		return text + " (the server does not answer)", look.Warn
+	}
+	return text, style
 }
 
 const (
@@ -293,7 +314,7 @@ const (
 // drawPlace shows the device on the map, with what its fix says below.
 func (p *Enrol) drawPlace(now time.Time) {
 	head := p.c.Text(0, 0, " "+canvas.Truncate(p.name(), max(p.w/2, 8))+" ", look.Title, look.OnTop)
-	p.c.Text(head, 0, "has been heard", look.Text, look.OnTop)
+	p.c.Text(head, 0, "has been heard", look.Good, look.OnTop)
 	clock := now.UTC().Format("15:04:05Z")
 	p.c.Text(p.w-canvas.Width(clock)-1, 0, clock, look.Dim, look.OnTop)
 
@@ -301,9 +322,9 @@ func (p *Enrol) drawPlace(now time.Time) {
 	rows := p.h - 2 - len(lines)
 	if p.seen.HasPos() && p.at != fleet.Nobody && min(rows, p.w) >= leastMap {
 		p.drawMap(rows)
-		p.text(1, 1+rows, lines)
+		p.text(1, 1+rows, styled(lines, look.Text))
 	} else {
-		p.text(1, 1, lines[:min(len(lines), max(p.h-2, 0))])
+		p.text(1, 1, styled(lines[:min(len(lines), max(p.h-2, 0))], look.Text))
 	}
 	end := p.c.Text(1, p.h-1, "Enter leaves", look.Keycap, look.OnTop)
 	if p.seen.HasPos() {

@@ -207,10 +207,10 @@ func TestEnrolSaysWhatEndsIt(t *testing.T) {
 		broken bool
 		want   string
 	}{
-		{"a new device", nil, false, "waiting for the first fix… expires in 1:30, q leaves"},
-		{"a new key", func(e *Enrolment) { e.Fresh = false }, false, "waiting for the first fix… closes in 1:30, q leaves"},
+		{"a new device", nil, false, "waiting for the first fix… expires in 1:30"},
+		{"a new key", func(e *Enrolment) { e.Fresh = false }, false, "waiting for the first fix… closes in 1:30"},
 		{"no wait", func(e *Enrolment) { e.Store = nil }, false, "q leaves"},
-		{"no server", nil, true, "waiting for the first fix… expires in 1:30, q leaves (the server does not answer)"},
+		{"no server", nil, true, "waiting for the first fix… expires in 1:30 (the server does not answer)"},
 	} {
 		r := rigEnrol(t, 120, 40, tc.change)
 		if tc.broken {
@@ -220,6 +220,27 @@ func TestEnrolSaysWhatEndsIt(t *testing.T) {
 		if !slices.Contains(r.lines(), tc.want) {
 			t.Errorf("%s: no line says %q:\n%s", tc.name, tc.want, r.Frame)
 		}
+	}
+}
+
+// Where the wait is nearly over the words warn, and the name stands out.
+func TestEnrolWordsHaveTheirStyles(t *testing.T) {
+	r := rigEnrol(t, 120, 40, nil)
+	style := func(word string) canvas.Style {
+		for y, l := range r.lines() {
+			if x := strings.Index(l, word); x >= 0 {
+				return r.p.c.At(len([]rune(l[:x])), y).Fg
+			}
+		}
+		t.Fatalf("no %q in\n%s", word, r.Frame)
+		return 0
+	}
+	if style("van-1") != look.Bright || style("q leaves") != look.Keycap || style("waiting") != look.Text {
+		t.Errorf("styles %v %v %v", style("van-1"), style("q leaves"), style("waiting"))
+	}
+	r.clock.Advance(time.Minute + time.Second)
+	if r.Compose(); style("waiting") != look.Warn {
+		t.Errorf("with %v left: %v", soon, style("waiting"))
 	}
 }
 

@@ -65,10 +65,14 @@ func Environ(environ []string) []string {
 	return slices.DeleteFunc(slices.Clone(environ), func(e string) bool { return strings.HasPrefix(e, "NO_COLOR=") })
 }
 
-// wrap breaks text at blanks, and words that are longer than a line anywhere.
+// wrap breaks text at blanks, and words that are longer than a line anywhere. Of nothing
+// it makes no line.
 func wrap(text string, width int) []string {
 	width = max(width, 8)
 	var lines []string
+	if text == "" {
+		return nil
+	}
 	line := ""
 	for _, word := range strings.Fields(text) {
 		for canvas.Width(word) > width {
