@@ -121,7 +121,7 @@ func (c *Chart) Legend() []LegendPart {
 			parts = append(parts, LegendPart{look.Glyph[s], look.OfState[s], s.String()})
 		}
 		if by == look.ByBattery {
-			parts[filter.Alert].Text = "alert, battery below 15%"
+			parts[filter.Alert].Text = "alert, <15%"
 		}
 		return parts
 	}

@@ -115,7 +115,7 @@ func TestLegendsWithoutColoursTellOfShapes(t *testing.T) {
 			}
 			seen[p.Glyph] = true
 		}
-		if last := c.Legend()[filter.Alert].Text; strings.Contains(last, "battery") != (by == look.ByBattery) {
+		if last := c.Legend()[filter.Alert].Text; strings.Contains(last, "15%") != (by == look.ByBattery) {
 			t.Errorf("by %v: %q", by, last)
 		}
 	}

@@ -57,15 +57,14 @@ func TestModesWithoutColourGoldens(t *testing.T) {
 			}
 		}
 		s := sceneOf(t, 60, 19, fixes).look(48.1, 11.6, 8)
-		s.Colour = by
+		s.Colour, s.Theme = by, themeOf("mono")
 		c := &Chart{}
 		c.Draw(s)
 		out := canvas.New(78, 20)
 		out.Blit(&c.out, 0, 0)
 		WriteLegend(out, c.Legend(), 0, 19, 78)
-		mono, _ := look.Named("mono")
-		tuitest.Golden(t, fmt.Sprintf("mode-%v-mono", by), string(out.Encode(nil, mono.For(look.NoColour), canvas.Braille)))
-		tuitest.Golden(t, fmt.Sprintf("mode-%v-ascii", by), string(out.Encode(nil, mono.For(look.NoStyle), canvas.ASCII)))
+		tuitest.Golden(t, fmt.Sprintf("mode-%v-mono", by), string(out.Encode(nil, s.Theme, canvas.Braille)))
+		tuitest.Golden(t, fmt.Sprintf("mode-%v-ascii", by), string(out.Encode(nil, themeOf("plain"), canvas.ASCII)))
 	}
 }
 
