@@ -190,7 +190,7 @@ func (j *journey) looks() {
 
 var (
 	clipboard = regexp.MustCompile(`\x1b\]52;c;([A-Za-z0-9+/=]*)(\x07|\x1b\\)`)
-	zooms     = regexp.MustCompile(` z(\d+\.\d)`)
+	zoomShown = regexp.MustCompile(` z(\d+\.\d)`)
 )
 
 // place is the middle of the map, or the place of the selected device: what the map puts
@@ -221,7 +221,7 @@ func (j *journey) place() geo.Point {
 func (j *journey) zoomed(before float64) (now float64) {
 	j.t.Helper()
 	j.Eventually(fmt.Sprintf("zoom away from %.1f", before), func() bool {
-		m := zooms.FindStringSubmatch(j.Text())
+		m := zoomShown.FindStringSubmatch(j.Text())
 		if m == nil {
 			return false
 		}

@@ -12,9 +12,9 @@ import (
 	"tracker/pkg/tui/tuitest"
 )
 
-// aside is what tmux says of a terminal besides what it shows: that a program has it, and
+// besides is what tmux says of a terminal besides what it shows: that a program has it, and
 // its title.
-const aside = "#{alternate_on} #{cursor_flag} #{mouse_any_flag} #{pane_title}"
+const besides = "#{alternate_on} #{cursor_flag} #{mouse_any_flag} #{pane_title}"
 
 // The map in tmux: a terminal that shares no code with ours.
 func TestTmux(t *testing.T) {
@@ -24,7 +24,7 @@ func TestTmux(t *testing.T) {
 			dir := t.TempDir()
 			m := tuitest.OpenTmux(t, s.w, s.h, `cd "$OUT"; echo before; read go; "$SELF"; echo after $?; exec cat`, "run", "OUT="+dir)
 			m.Sees("before")
-			untouched := m.Says(aside)
+			untouched := m.Says(besides)
 			m.Send("Enter")
 			m.Sees("40 dev", "● LIVE", "van-00")
 			if got, want := m.Says("#{alternate_on} #{cursor_flag} #{mouse_any_flag}"), "1 0 1"; got != want {
@@ -45,7 +45,7 @@ func TestTmux(t *testing.T) {
 			m.Loses("Keys")
 			m.Send("q")
 			m.Sees("before", "after 0")
-			if got := m.Says(aside); got != untouched {
+			if got := m.Says(besides); got != untouched {
 				t.Errorf("other screen, cursor, mouse, title: %q, want %q", got, untouched)
 			}
 			if left := m.Text(); strings.Contains(left, "van-") {
