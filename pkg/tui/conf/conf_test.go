@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -132,7 +131,7 @@ func TestKeysThatArePrintedReadBackTheSame(t *testing.T) {
 }
 
 // broken are files with a mistake or more, each with why somebody would write it.
-var broken = []struct{ name, text string }{
+var broken = []tuitest.Broken{
 	{"no value", "theme =\n"},
 	{"no quotes", "stale = 20s\n"},
 	{"no end of a string", "# ü\ncolour = \"state\n"},
@@ -179,27 +178,14 @@ var broken = []struct{ name, text string }{
 }
 
 func TestBrokenFilesAreToldWithTheirPlaces(t *testing.T) {
-	var all strings.Builder
-	for _, b := range broken {
-		c, k, err := Parse("map.toml", []byte(b.text), some)
-		if err == nil || c != nil || k != nil {
-			t.Errorf("%s: %v, %v, %v, want an error alone", b.name, c, k, err)
-			continue
+	tuitest.Mistakes(t, broken, func(text string) error {
+		c, k, err := Parse("map.toml", []byte(text), some)
+		if c != nil || k != nil {
+			t.Errorf("%v, %v beside %v", c, k, err)
 		}
 		checkMistakes(t, err)
-		fmt.Fprintf(&all, "%s\n", b.name)
-		for i, line := range strings.Split(strings.TrimSuffix(b.text, "\n"), "\n") {
-			fmt.Fprintf(&all, "%6d  %s\n", i+1, visible(line))
-		}
-		fmt.Fprintf(&all, "%s\n\n", err)
-	}
-	tuitest.Golden(t, "mistakes", all.String())
-}
-
-// visible is a line that a file of examples can hold.
-func visible(line string) string {
-	q := strconv.QuoteToASCII(line)
-	return strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(q[1 : len(q)-1])
+		return err
+	})
 }
 
 // checkMistakes holds that errors can be printed, and are of the kind that was promised.
@@ -430,7 +416,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte(everything))
 	f.Add(Defaults().TOML())
 	for _, b := range broken {
-		f.Add([]byte(b.text))
+		f.Add([]byte(b.Text))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, k, err := Parse("map.toml", data, some)

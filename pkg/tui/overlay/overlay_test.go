@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -188,7 +187,7 @@ func TestLongEdgesAreStraightInDegrees(t *testing.T) {
 }
 
 // broken are files with a mistake, each with why somebody would write it.
-var broken = []struct{ name, text string }{
+var broken = []tuitest.Broken{
 	{"nothing", ""},
 	{"blanks", " \n\t\n"},
 	{"no object", "[1]\n"},
@@ -239,27 +238,14 @@ var broken = []struct{ name, text string }{
 }
 
 func TestBrokenFilesAreToldWithThePlace(t *testing.T) {
-	var all strings.Builder
-	for _, b := range broken {
-		o, err := Read("zones.geojson", strings.NewReader(b.text))
-		if err == nil || o != nil {
-			t.Errorf("%s: %v, %v, want an error alone", b.name, o, err)
-			continue
+	tuitest.Mistakes(t, broken, func(text string) error {
+		o, err := Read("zones.geojson", strings.NewReader(text))
+		if o != nil {
+			t.Errorf("%v beside %v", o, err)
 		}
 		checkMistake(t, err)
-		fmt.Fprintf(&all, "%s\n", b.name)
-		for i, line := range strings.Split(strings.TrimSuffix(b.text, "\n"), "\n") {
-			fmt.Fprintf(&all, "%6d  %s\n", i+1, visible(line))
-		}
-		fmt.Fprintf(&all, "%s\n\n", err)
-	}
-	tuitest.Golden(t, "mistakes", all.String())
-}
-
-// visible is a line that a file of examples can hold.
-func visible(line string) string {
-	q := strconv.Quote(line)
-	return strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(q[1 : len(q)-1])
+		return err
+	})
 }
 
 func checkMistake(t testing.TB, err error) {
@@ -310,7 +296,7 @@ func TestFilesOfTheFileSystem(t *testing.T) {
 
 func FuzzRead(f *testing.F) {
 	for _, b := range broken {
-		f.Add([]byte(b.text))
+		f.Add([]byte(b.Text))
 	}
 	f.Add([]byte(`{"type":"FeatureCollection","features":[{"type":"Feature","geometry":{"type":"MultiPolygon","coordinates":[[[[179,0],[-179,0],[-179,1],[179,0]]]]},"properties":{"name":"\u001b"}}]}`))
 	f.Add([]byte(`{"type":"GeometryCollection","geometries":[{"type":"LineString","coordinates":[[-20,0],[20,80]]},{"type":"Point","coordinates":[0,-90]}]}`))
