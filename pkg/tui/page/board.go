@@ -115,6 +115,7 @@ func (b *Board) Take(s *client.Status, now time.Time) {
 		b.add(name, v)
 	}
 	b.add("store.pending", float64(s.Store.Pending))
+	b.add("hub.behind", float64(s.Hub["behind"]))
 }
 
 // Fail writes on the board that an answer did not come.

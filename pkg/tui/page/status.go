@@ -161,10 +161,14 @@ func (b *Board) rows(h health) []row {
 	if s.Store.Lost > 0 {
 		lost.style = look.Alert
 	}
+	slow := b.gauge("behind", "hub.behind", s.Hub["behind"], "slow watchers")
+	if slow.rank = rankUseful; s.Hub["behind"] > 0 {
+		slow.style = look.Warn
+	}
 	rows = append(rows,
 		b.row("stored", "store.stored", look.Good, number(s.Store.Stored)+", "+size(s.Store.Bytes), rankVital), lost,
-		b.row("sent", "hub.fixes_out", look.Good, fmt.Sprintf("%s, %d behind", words.Plural(int(s.Hub["viewers"]), "watcher"), s.Hub["behind"]), rankUseful),
-		b.row("skipped", "hub.skipped", look.Warn, fmt.Sprintf("%s, %s resyncs", number(s.Hub["skipped"]), number(s.Hub["resyncs"])), rankUseful),
+		b.row("sent", "hub.fixes_out", look.Good, watchers(s.Hub["viewers"]), rankUseful), slow,
+		b.row("skipped", "hub.skipped", look.Warn, fmt.Sprintf("%s, %s", number(s.Hub["skipped"]), words.Plural(int(s.Hub["resyncs"]), "resync")), rankUseful),
 		b.row("calls", calls, look.Good, fmt.Sprintf("%s open, %d in flight", number(s.RPC["connections"]), s.RPC["inflight"]), rankExtra),
 		b.probeRow())
 	return append(rows, b.alarmRows()...)
