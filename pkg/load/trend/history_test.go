@@ -237,45 +237,6 @@ func TestAGateIsRememberedWithItsBaseAndItsControl(t *testing.T) {
 	}
 }
 
-func TestAResultIsRememberedUnlessItMustNotBeQuoted(t *testing.T) {
-	result := func() *load.Result {
-		r := load.NewResult("1.0", "rpc")
-		r.Started = load.Instant{Time: time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)}
-		r.Scenario.Args = map[string]any{"conns": 8, "method": "sum\x1b"}
-		r.Rates = map[string]float64{"answered_per_s": 1000, "offered_per_s": 5}
-		r.DurationNS = 2e9
-		p50 := int64(7000)
-		r.Latency["response"] = load.Summary{P: map[string]*int64{"50": &p50, "99": nil}}
-		r.Counts.Answers = &load.Answers{}
-		r.Resources.Server = &load.ServerUsage{CPUSeconds: 1, RSS: 4096}
-		r.Env = load.Describe(load.ReadVitals(), load.ReadVitals())
-		return r
-	}
-	got := FromResult(result())
-	want := map[string]Value{"rpc.answered": {1000, "/s", 1}, "rpc.p50": {7000, "ns", 1}, "rpc.cpu": {500_000, "ns/op", 1}, "rpc.rss": {4096, "bytes", 1}}
-	if !reflect.DeepEqual(got.Series, want) || got.Setting != "rpc conns=8 method=sum" && got.Setting != "rpc conns=8 method=sum " {
-		t.Errorf("%+v, setting %q", got.Series, got.Setting)
-	}
-	if _, err := encode(got); err != nil {
-		t.Error(err)
-	}
-	bound := result()
-	bound.Verdict.Warn("W01", load.Doubt, nil, "CLIENT-BOUND")
-	if l := FromResult(bound); l.Series["rpc.answered"] != (Value{}) || l.Series["rpc.p50"] == (Value{}) {
-		t.Errorf("a rate of the client is remembered: %+v", l.Series)
-	}
-	for _, bad := range []func(r *load.Result){
-		func(r *load.Result) { r.Verdict.Validity = load.Invalid }, func(r *load.Result) { r.Partial = true },
-		func(r *load.Result) { r.Fail(load.Incorrect, "", "lost") },
-	} {
-		r := result()
-		bad(r)
-		if _, err := encode(FromResult(r)); !errors.Is(err, ErrNothing) {
-			t.Errorf("%v", err)
-		}
-	}
-}
-
 // What can be read can be written, and is then the same; no bytes make it panic.
 func FuzzHistory(f *testing.F) {
 	l := line(0)

@@ -135,7 +135,7 @@ func TestAnotherMachineIsNoChange(t *testing.T) {
 	for name, other := range map[string]func(l *Line){
 		"machine": func(l *Line) { l.Fingerprint = "sha256:bb" },
 		"setting": func(l *Line) { l.Setting = "GOGC=400" },
-		"kind":    func(l *Line) { l.Kind = Result },
+		"kind":    func(l *Line) { l.Kind = "other" },
 		"unit":    func(l *Line) { l.Series["rpc.cpu"] = Value{l.Series["rpc.cpu"].Value, "us/call", 12} },
 	} {
 		n := 0

@@ -1,10 +1,9 @@
 // Package trend remembers what runs measured, and finds where the figures changed.
 //
-//	gate.Report  ─► FromGate   ─┐
-//	load.Result  ─► FromResult ─┴► Line ─► Append ─► history: a line a run
-//	                                                    │
-//	     what changed, between which commits, ◄─ Look ◄─ Read
-//	     and whether it was the machine
+//	gate.Report ─► FromGate ─► Line ─► Append ─► history: a line a run
+//	                                                │
+//	 what changed, between which commits, ◄─ Look ◄─ Read
+//	 and whether it was the machine
 //
 // Figures of different machines, of different settings or of different units are never
 // held against each other: each has a series of its own. In a series the runs before a
@@ -29,11 +28,8 @@ const Schema = "trackbench.history/1"
 // Kind is what a line was made of.
 type Kind string
 
-// The kinds.
-const (
-	Gate   Kind = "gate"
-	Result Kind = "result"
-)
+// Gate is the kind of what FromGate makes, and the only one.
+const Gate Kind = "gate"
 
 // Line is one run.
 type Line struct {
@@ -93,7 +89,7 @@ func (l *Line) check() error {
 		return fmt.Errorf("schema %.40q, want %q", l.Schema, Schema)
 	case len(l.Series) == 0:
 		return ErrNothing
-	case l.Kind != Gate && l.Kind != Result:
+	case l.Kind != Gate:
 		return fmt.Errorf("kind %.40q", l.Kind)
 	case l.Time.UTC().Year() < 2000 || l.Time.UTC().Year() > 2200:
 		return fmt.Errorf("time %v", l.Time.UTC())
