@@ -193,7 +193,7 @@ func TestLockstepFindsWhatIsWrong(t *testing.T) {
 		}, func(o *Outcome) int64 { return o.Lost }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cfg := Config{Dial: liar(t, row.answer), Depth: 16, Drain: 100 * time.Millisecond}
+			cfg := Config{Dial: liar(t, row.answer), Depth: 16, Drain: 2 * time.Second}
 			o, err := mustOpen(t, cfg).Lockstep(t.Context(), cfg, 20)
 			if err != nil || row.count(o) != 1 || !errors.Is(o.Err(), ErrFailed) {
 				t.Errorf("got %v, %+v", err, o)
