@@ -2,8 +2,12 @@ package client
 
 import (
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"time"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"tracker/pkg/geo"
 	"tracker/pkg/track"
@@ -90,10 +94,27 @@ func appendJSONString(dst []byte, s string) []byte {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] > '~' || s[i] == '"' || s[i] == '\\' {
 			b, _ := json.Marshal(s) // strings always marshal
-			return append(dst, b...)
+			return appendPrintable(dst, b)
 		}
 	}
 	return append(append(append(dst, '"'), s...), '"')
+}
+
+// appendPrintable escapes what a terminal could take for a command, or for nothing: JSON
+// only wants it of the first 32 characters.
+func appendPrintable(dst, b []byte) []byte {
+	for _, r := range string(b) {
+		switch {
+		case unicode.IsPrint(r):
+			dst = utf8.AppendRune(dst, r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			dst = fmt.Appendf(dst, `\u%04x\u%04x`, high, low)
+		default:
+			dst = fmt.Appendf(dst, `\u%04x`, r)
+		}
+	}
+	return dst
 }
 
 // MarshalJSON is AppendJSON for encoding/json.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"tracker/pkg/geo"
 	"tracker/pkg/track"
@@ -114,6 +115,21 @@ func TestFixRoundTrip(t *testing.T) {
 		if err := json.Unmarshal(b, &got); err != nil || got != want {
 			t.Errorf("%s: got\n%+v, %v\nwant\n%+v", b, got, err, want)
 		}
+	}
+}
+
+// Lines of JSON are read on terminals too.
+func TestFixSendsNoCommandsToATerminal(t *testing.T) {
+	want := Fix{Device: 1, Name: "\x1b]0;a\x07\u009b2J\u202e\x7f\u2028\U000e0041 漢 é", Time: ms(1700000060000)}
+	b := want.AppendJSON(nil)
+	for _, r := range string(b) {
+		if !unicode.IsPrint(r) {
+			t.Errorf("%+q is in %q", r, b)
+		}
+	}
+	var got Fix
+	if err := json.Unmarshal(b, &got); err != nil || got != want {
+		t.Errorf("%s: got\n%+v, %v\nwant\n%+v", b, got, err, want)
 	}
 }
 

@@ -327,6 +327,10 @@ func TestClean(t *testing.T) {
 		"zero\u200bwidth\ufeff":            "zerowidth",
 		"no\u00a0break":                    "no break",
 		"\u2028para\u2029":                 "para",
+		"각\u1100\u1161\u11a8":              "각???",
+		"soft\u00ad\u115f\u3164\uffa0.":    "soft?ㅤﾠ.",
+		"\U0001fffe":                       "?",
+		"น้ำ":                              "นา",
 	} {
 		got := Clean(in)
 		if got != want {

@@ -96,15 +96,18 @@ func cleanRune(r rune) rune {
 		return -1
 	case r >= 0x1f1e6 && r <= 0x1f1ff, r >= 0x1f3fb && r <= 0x1f3ff: // flags, skin tones
 		return -1
-	case !agreed(r):
+	case r == 0x0e33, r == 0x0eb3: // a vowel of Thai and Lao with a mark in it
+		return r - 1
+	case !unicode.IsPrint(r), !agreed(r):
 		return '?'
 	}
 	return r
 }
 
-// agreed tells whether the two ways in which terminals measure come to the same.
+// agreed tells whether the two ways in which terminals measure come to the same, whatever
+// stands beside the rune: the parts of a Korean syllable, say, take less together than each
+// alone.
 func agreed(r rune) bool {
-	s := string(r)
-	w := ansi.WcWidth.StringWidth(s)
-	return w > 0 && w <= 2 && w == ansi.GraphemeWidth.StringWidth(s)
+	w := ansi.WcWidth.StringWidth(string(r))
+	return w > 0 && w <= 2 && ansi.GraphemeWidth.StringWidth(string([]rune{'a', r, r, 'a'})) == 2*w+2
 }
