@@ -46,7 +46,7 @@ func drive(mode string) error {
 	case "heartbeat": // tells on descriptor 3 that the feed is alive
 		o.Feed = beating(feed, os.NewFile(3, "pulse"))
 	case "measured":
-		o.Feed = measured
+		return runMeasured(o)
 	}
 	if run, ok := hostileModes[mode]; ok {
 		return run(o)
