@@ -23,7 +23,7 @@ import (
 
 // terminal is trackctl as a process in a terminal of ours.
 type terminal struct {
-	t       *testing.T
+	t       testing.TB
 	master  *os.File
 	cmd     *exec.Cmd
 	exited  chan error
@@ -35,18 +35,25 @@ type terminal struct {
 }
 
 // open runs trackctl: this test binary, which goes by its first argument.
-func open(t *testing.T, d *clitest.Daemon, cols, rows int, args ...string) *terminal {
+func open(t testing.TB, d *clitest.Daemon, cols, rows int, args ...string) *terminal {
 	t.Helper()
 	return openWith(t, d, cols, rows, nil, args...)
 }
 
 // openWith is open with an environment that goes before the usual one.
-func openWith(t *testing.T, d *clitest.Daemon, cols, rows int, env []string, args ...string) *terminal {
+func openWith(t testing.TB, d *clitest.Daemon, cols, rows int, env []string, args ...string) *terminal {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return openAs(t, self, d, cols, rows, env, args...)
+}
+
+// openAs is openWith for a program that lies elsewhere.
+func openAs(t testing.TB, self string, d *clitest.Daemon, cols, rows int, env []string, args ...string) *terminal {
+	t.Helper()
+	var err error
 	home := t.TempDir()
 	tm := &terminal{t: t, screen: vt.NewEmulator(cols, rows), exited: make(chan error, 1), drained: make(chan struct{})}
 	tm.cmd = &exec.Cmd{Path: self, Args: append([]string{"trackctl"}, args...), Env: append([]string{
@@ -164,7 +171,7 @@ func (tm *terminal) clean() {
 	}
 }
 
-func startDaemon(t *testing.T) (*clitest.Daemon, *client.Conn) {
+func startDaemon(t testing.TB) (*clitest.Daemon, *client.Conn) {
 	t.Helper()
 	d, err := clitest.Start(filepath.Join(t.TempDir(), "data"))
 	if err != nil {
