@@ -71,10 +71,15 @@ func (p *painter) of(fg, bg canvas.Style) paint {
 	return known
 }
 
-// mix does what a terminal does with the two: the parameters of the foreground come
-// after those of the background, so that one with a ground of its own has it on land too.
+// mix does what a terminal does with the two: the parameters of the foreground come after
+// those of the background, and one with a ground of its own has it.
 func (p *painter) mix(fg, bg canvas.Style) paint {
-	s, _ := parseSGR(p.theme.BG[bg] + ";" + p.theme.Ink(fg))
+	return p.shown(p.theme.BG[bg] + ";" + p.theme.Ink(fg))
+}
+
+// shown is how a cell looks after SGR parameters.
+func (p *painter) shown(params string) paint {
+	s, _ := parseSGR(params)
 	done := paint{fg: p.ink, bg: p.paper, bold: s.bold, underline: s.underline}
 	if s.fg != nil {
 		done.fg = *s.fg

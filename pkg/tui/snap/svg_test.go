@@ -232,6 +232,29 @@ func TestThemesAreUnderstood(t *testing.T) {
 	}
 }
 
+// A picture is painted as a terminal would show what it is sent: what is selected, or calls
+// for help, keeps its own ground on land.
+func TestPicturesAreWhatTerminalsShow(t *testing.T) {
+	for _, name := range look.Names {
+		th := theme(t, name)
+		sent, paints := th.For(look.TrueColour), newPainter(th)
+		for fg := range canvas.Style(look.Styles) {
+			for bg := range th.BG {
+				c := canvas.New(1, 1)
+				c.Cells[0] = canvas.Cell{R: 'x', Fg: fg, Bg: bg}
+				line := string(c.Encode(nil, sent, canvas.Braille))
+				params, _, _ := strings.Cut(strings.TrimPrefix(line, "\x1b["), "m")
+				if line[0] == 'x' {
+					params = ""
+				}
+				if got, want := paints.of(fg, bg), paints.shown(params); got != want {
+					t.Errorf("%s: style %d on %d is %+v, and %+v on a terminal, of %q", name, fg, bg, got, want, line)
+				}
+			}
+		}
+	}
+}
+
 func TestSGRIsReadAsTerminalsDo(t *testing.T) {
 	red, grey, own := rgb{0xe0, 0x55, 0x55}, rgb{0x26, 0x26, 0x26}, rgb{1, 2, 3}
 	for params, want := range map[string]sgr{
