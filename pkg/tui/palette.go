@@ -75,7 +75,11 @@ func (s *screen) command(text string) error {
 
 // unknown says that there is nothing of a name, and what was probably meant.
 func unknown(lack, name string, known []string) error {
-	if near := conf.Nearest(name, known); near != "" {
+	near := conf.Nearest(name, known)
+	if like := thatBegin(known, name); near == "" && len(like) == 1 {
+		near = like[0]
+	}
+	if near != "" {
 		return fmt.Errorf("%s %q; did you mean %s?", lack, canvas.Clean(name), near)
 	}
 	return fmt.Errorf("%s %q; tab shows what there is", lack, canvas.Clean(name))

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"tracker/pkg/client"
 	"tracker/pkg/track"
@@ -114,6 +115,7 @@ func TestWhatThePaletteRefusesItRefusesInASentence(t *testing.T) {
 	r := newRig(t, 80, 24, "plain").load(vans(3)...).with(nil)
 	for text, want := range map[string]string{
 		"folow":                `there is no "folow"; did you mean follow?`,
+		"q":                    `there is no "q"; did you mean quit?`,
 		"frobnicate":           `there is no "frobnicate"; tab shows what there is`,
 		"histroy van-1":        `there is no "histroy"; did you mean history?`,
 		"map --once":           "map: this is the map",
@@ -195,4 +197,40 @@ func TestCommandsKnowTheNamesOfFilters(t *testing.T) {
 	r.told("device list --filter 'a@b'").shows(`"--filter" "a@b"]`)
 	r.told("device list --filter status:active").shows(`"--filter" "status:active"]`)
 	r.prompts("esc").press(":").types("device list --filter @sevn").prompts("enter").shows("did you mean @seven?").hides("was told")
+}
+
+// Whatever is typed, telling of it and completing it ends well, and what a completion makes
+// of a command is one word more, or the same one longer.
+func FuzzWhatIsTyped(f *testing.F) {
+	for _, text := range []string{"device list --filter 'van st", "follow old v", `history "a b\ `, "--filter=", "filter (@d|!@", "help device s", "maps a 'Old ", "device show \\'O"} {
+		f.Add(text)
+	}
+	o := Options{Now: func() time.Time { return epoch }}
+	s, err := newScreen(&o, o.store(), face{theme: theme("plain")})
+	if err != nil {
+		f.Fatal(err)
+	}
+	s.jobs = &jobs{cli: commands(nil).cli(), now: o.Now}
+	s.named = map[string]string{"depot": "van"}
+	s.store.Snapshot([]client.Fix{fixOf(1, "Old 'van'", epoch, 48, 11), fixOf(2, "İstanbul", epoch, 48, 11)}, true, false)
+	s.Resize(80, 24)
+	s.Draw(epoch)
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, what := range []purpose{forCommand, forFilter, forPlace} {
+			s.prompt.open(what, "")
+			s.prompt.insert(text)
+			s.tip(s.prompt.string())
+			before := len(splitLine(s.prompt.string()).words)
+			s.prompt.complete(1, s.offers())
+			if got := len(splitLine(s.prompt.string()).words); what == forCommand && (got < before || got > before+1) && s.cli().verb(firstWord(text)) != nil {
+				t.Errorf("%q became %q", text, s.prompt.string())
+			}
+			s.prompt.draw(&s.c, 23, 80)
+		}
+	})
+}
+
+func firstWord(text string) string {
+	first, _, _ := strings.Cut(strings.TrimSpace(text), " ")
+	return first
 }

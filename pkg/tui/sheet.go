@@ -20,9 +20,10 @@ type sheet struct {
 	public bool   // tells nothing of devices
 	seen   progress
 
-	top, left int // the first line and column that are shown
-	wide      int // columns of the widest line, of those that were
-	measured  int // looked at so far
+	top, left int  // the first line and column that are shown
+	tail      bool // stays at the end while more comes
+	wide      int  // columns of the widest line, of those that were
+	measured  int  // looked at so far
 }
 
 func (h *sheet) isOpen() bool { return h.title != "" }
@@ -80,6 +81,9 @@ func (s *screen) drawSheet() {
 		h.wide = max(h.wide, canvas.Width(l.text))
 	}
 	h.measured = len(h.lines)
+	if h.tail {
+		h.top = len(h.lines)
+	}
 	r := s.sheetBox(h.title)
 	in := r.inner()
 	if in.empty() {
@@ -150,8 +154,8 @@ func skip(text string, columns int) string {
 	return ""
 }
 
-// aside is how far the sheet goes to the side.
-const aside = 8
+// sideways is how far the sheet goes to the side.
+const sideways = 8
 
 // sheetKey is a key while the sheet is open, and tells whether it is one of the sheet's.
 // They are those of a pager; others go to the map.
@@ -159,6 +163,7 @@ func (s *screen) sheetKey(key string) bool {
 	h := &s.sheet
 	rows := s.sheetBox(h.title).inner().h
 	page := max(rows-1, 1)
+	tail := false
 	switch key {
 	case "esc", "q", "ctrl+c":
 		h.close()
@@ -173,15 +178,15 @@ func (s *screen) sheetKey(key string) bool {
 	case "g", "home":
 		h.top, h.left = 0, 0
 	case "G", "end":
-		h.top = len(h.lines)
+		h.top, tail = len(h.lines), true
 	case "l", "right":
-		h.left = min(h.left+aside, max(h.wide-aside, 0))
+		h.left = min(h.left+sideways, max(h.wide-sideways, 0))
 	case "h", "left":
-		h.left = max(h.left-aside, 0)
+		h.left = max(h.left-sideways, 0)
 	default:
 		return false
 	}
-	h.top = max(min(h.top, len(h.lines)-rows), 0)
+	h.top, h.tail = max(min(h.top, len(h.lines)-rows), 0), tail
 	s.dirty = true
 	return true
 }

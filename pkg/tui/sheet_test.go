@@ -175,6 +175,25 @@ func TestACommandThatIsSilentIsSeenToRun(t *testing.T) {
 	r.press(":").types("status").prompts("enter").shows("status · 0 s, esc stops").prompts("esc").hides("esc stops")
 }
 
+func TestTheEndOfASheetStaysInSight(t *testing.T) {
+	said := make(chan struct{}, 1)
+	r := newRig(t, 80, 24, "plain").load(vans(5)...).with(commands{"status": blocked(said)})
+	r.press(":").types("status").prompts("enter")
+	<-said
+	more := func(from, to int) {
+		for i := from; i < to; i++ {
+			fmt.Fprintf(r.sheet.job, "line %02d\n", i)
+		}
+		r.compose()
+	}
+	more(0, 30)
+	r.shows("line 00").hides("line 29").prompts("G").shows("line 29")
+	more(30, 40)
+	r.shows("line 39").prompts("k").hides("line 39")
+	more(40, 50)
+	r.hides("line 39", "line 49")
+}
+
 func TestASecondCommandStopsTheFirst(t *testing.T) {
 	said := make(chan struct{}, 1)
 	r := newRig(t, 80, 24, "plain").load(vans(5)...).with(commands{"status": blocked(said)})
