@@ -41,9 +41,9 @@ type shown struct {
 
 // Rows of boxes, with their frames.
 const (
-	detailRows    = 15 // from roomyFrom rows on, and fewDetails below
-	fewDetails    = 12
-	eventRows     = 9 // likewise
+	fewDetails    = 12 // and more of them where there is room, up to
+	allDetails    = 18
+	eventRows     = 9 // from roomyFrom rows on, and fewEvents below
 	fewEvents     = 5
 	roomyFrom     = 40
 	lineInListFor = 8 // rows from which on a list spares one for details
@@ -77,14 +77,13 @@ func layOut(w, h int, v shown) layout {
 func (l *layout) sideBySide(w, h int, v *shown) {
 	l.hints = h - 1
 	side, low, about := min(max(w/4, 36), 44), 0, 0
-	if v.details {
-		about = fewDetails
-	}
 	if v.events {
-		low = fewEvents
+		if low = fewEvents; h >= roomyFrom {
+			low = eventRows
+		}
 	}
-	if h >= roomyFrom {
-		about, low = about*detailRows/fewDetails, low*eventRows/fewEvents
+	if v.details {
+		about = min(max((h-low)/2, fewDetails), allDetails)
 	}
 	l.mapBox = rect{0, 1, w - side, h - 2 - low}
 	l.m = l.mapBox.inner()

@@ -65,10 +65,10 @@ var walks = map[string]func(r *rig) (done func() bool){
 		return func() bool { r.hides("Events"); return r.lay.eventBox.empty() && r.lay.m.h > 30 }
 	},
 	"details": func(r *rig) func() bool {
-		list := r.lay.listBox.h
+		list, about := r.lay.listBox.h, r.lay.detailBox.h
 		return func() bool {
 			r.hides("No device selected")
-			return r.lay.detailBox.empty() && r.lay.listBox.h == list+detailRows
+			return r.lay.detailBox.empty() && about > 0 && r.lay.listBox.h == list+about
 		}
 	},
 	"events-all":     tabbed(linkEvents, allEvents),
