@@ -34,7 +34,7 @@ func TestDetailsTellAllThatIsKnown(t *testing.T) {
 	at := 0
 	for _, want := range []string{
 		"van-0417 · following", "state   moving, heard now", "event   low_battery", "doubt   jumped too far to be true", "doubt   its clock runs ahead",
-		"place   48.53521,13.38274 ±6.0 m", "71 km west of Linz", "speed   84 km/h ↘ 131°", "▇", "battery ▇▇▇▇▇▇▇░░░ 71% −3%/h", "20h", "runs on external power",
+		"place   48.53521,13.38274 ±6.0 m", "71 km west of Linz", "speed   84 km/h ↘ 131°", " 20m", "battery ▇▇▇▇▇▇▇░░░ 71% −3%/h", "20h", "runs on external power",
 		"height  312 m", "fix     2026-01-02 17:28:08Z", "came 1m after that", "events  muted, M lets them come",
 	} {
 		from := strings.Index(r.see.Frame[at:], want)
