@@ -186,7 +186,7 @@ func (s *screen) drawEvent(r rect, e *fleet.Event, picked bool) {
 	if e.Name != "" {
 		line = s.mask.Name(e.Device, e.Name) + "  " + line
 	}
-	if e.Times > 1 {
+	if e.Times > 1 && e.Kind.OfLink() { // of devices the text tells how many
 		line += fmt.Sprintf("  (%s times)", words.Thousands(e.Times))
 	}
 	at := max(x+1, r.x+24)
