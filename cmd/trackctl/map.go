@@ -19,7 +19,6 @@ import (
 	tuifleet "tracker/pkg/tui/fleet"
 	"tracker/pkg/tui/look"
 	"tracker/pkg/tui/overlay"
-	"tracker/pkg/tui/past"
 	"tracker/pkg/tui/snap"
 	tuitell "tracker/pkg/tui/tell"
 	"tracker/pkg/tui/tty"
@@ -57,8 +56,12 @@ func (a *app) mapCommand() *cobra.Command {
 		Short: "The live map",
 		Long: `Shows the devices on a map of the world, moving. h j k l or the arrows pan, + and - zoom,
 / filters, n selects, f follows, [ and ] go through time, : does everything else and runs
-commands of trackctl, ? helps, q quits. Where there is no terminal it tells of the fleet in
-plain lines.
+commands of trackctl, r connects again, ? helps, q quits. Where standard output is no
+terminal it prints one picture and ends, as with --once; on a dumb terminal, or without a
+keyboard, it tells of the fleet in plain lines, as with --plain.
+
+A token that expires while the map is open does not end it: r tries again, with the token
+that the context or the file holds by then. The map that is left before that exits with 4.
 
 Colours, keys, filters and overlays are set in a file, map.toml in the configuration
 directory; --print-config writes one to begin with. Flags come before it.`,
@@ -202,21 +205,20 @@ func (a *app) showMap(ctx context.Context, area client.Area, m *mapFlags, set *c
 	if err != nil {
 		return err
 	}
-	conn, err := a.connect()
+	line, err := a.openMapLine(ctx, area)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	// Before the terminal is taken: a wrong address or token is told in a sentence.
-	watch, err := conn.Watch(ctx, area)
-	if err != nil {
-		return err
-	}
-	defer watch.Close()
+	defer line.Close()
+	conn, watch := line.current()
 	readersMayLeave()
 	o := tui.Options{
-		Server: conn.Server(), Theme: set.Theme, Glyphs: set.Glyphs, Mouse: set.Mouse, Ages: ages, Feed: tuifleet.FromWatch(watch),
-		Conf: set, Keys: keys, Filter: flt, Typed: strings.TrimSpace(m.text), CLI: a.mapCLI(), Opening: m.opening, Overlays: over, Past: past.FromConn(conn, pastStreams), Format: m.format, Cols: m.cols, Rows: m.rows,
+		Server: conn.Server(), Theme: set.Theme, Glyphs: set.Glyphs, Mouse: set.Mouse, Ages: ages, Feed: line.feed(), Line: line,
+		Conf: set, Keys: keys, Filter: flt, Typed: strings.TrimSpace(m.text), CLI: a.mapCLI(line.asker), Opening: m.opening, Overlays: over, Past: line,
+		Format: m.format, Cols: m.cols, Rows: m.rows,
+	}
+	if tty.IsTerminal(os.Stdin) && tty.IsTerminal(a.out) {
+		o.In = os.Stdin // of sentences, if it comes to that
 	}
 	if o.StateDir, err = stateDir(); err != nil {
 		o.StateDir = ""
@@ -227,14 +229,14 @@ func (a *app) showMap(ctx context.Context, area client.Area, m *mapFlags, set *c
 	case m.once:
 		err = tui.Once(ctx, a.out, o)
 	case m.plain:
-		if tty.IsTerminal(os.Stdin) && tty.IsTerminal(a.out) {
-			o.In = os.Stdin
-		}
 		err = tui.Plain(ctx, a.out, o)
 	default:
 		err = tui.Run(ctx, o)
 	}
-	return errors.Join(err, ctx.Err())
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return errors.Join(err, ctx.Err())
+	}
+	return err // that the time is over is none
 }
 
 // pastStreams is how many histories are asked for at a time.

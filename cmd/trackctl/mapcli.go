@@ -44,12 +44,13 @@ var endsBy = map[string][]string{
 var public = []string{"trackctl help", "trackctl version", "trackctl filter", "trackctl exit-codes"}
 
 // mapCLI is what the palette of the map can run: the commands of this program, with the
-// server and the token that the map has, whatever the current context becomes.
-func (a *app) mapCLI() *tui.CLI {
+// server and the token that the map has, which now tells: whatever the current context
+// becomes.
+func (a *app) mapCLI(now func() *app) *tui.CLI {
 	return &tui.CLI{
 		Verbs: verbsBelow(a.beside(io.Discard).onMap()),
 		Run: func(ctx context.Context, words []string, out io.Writer) error {
-			b := a.beside(out)
+			b := now().beside(out)
 			defer b.hangUp()
 			return asTold(b.execute(ctx, b.onMap(), words))
 		},

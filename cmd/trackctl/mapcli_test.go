@@ -27,7 +27,7 @@ func onMapOf(t *testing.T, server, token string) *tui.CLI {
 		t.Fatal(err)
 	}
 	conn.Close() // the palette has connections of its own
-	return a.mapCLI()
+	return a.mapCLI(func() *app { return a })
 }
 
 func runOnMap(ctx context.Context, cli *tui.CLI, line string) (string, error) {

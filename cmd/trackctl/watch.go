@@ -107,7 +107,7 @@ func limited(ctx context.Context, length time.Duration, do func(context.Context)
 	timed, cancel := context.WithTimeout(ctx, length)
 	defer cancel()
 	err := do(timed)
-	if timed.Err() != nil && ctx.Err() == nil {
+	if timed.Err() != nil && ctx.Err() == nil && !errors.Is(err, track.ErrDenied) {
 		return nil
 	}
 	return err

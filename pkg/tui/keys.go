@@ -66,6 +66,7 @@ const (
 	nearZoom = 11
 )
 
+// fit shows those that the filter means. If it means nobody the view stays.
 func (s *screen) fit() {
 	s.places = s.places[:0]
 	for i := range s.frame.Points {
@@ -74,7 +75,7 @@ func (s *screen) fit() {
 		}
 	}
 	s.view.Fit(s.places, fitZoom)
-	s.fitted = len(s.places)
+	s.fitted, s.fittedTo = len(s.places), s.flt
 	s.blur()
 }
 

@@ -15,11 +15,18 @@ import (
 )
 
 // Run shows the live map on the process's terminal until its user quits, ctx is done,
-// or the feed fails. Where standard input or output is no terminal, or a dumb one, it
-// does what Plain does. Whatever ends it, the terminal is as it was before. That the
-// terminal went away is an end like any other: there is nobody left to tell.
+// or the feed fails. Where standard output is no terminal it does what Once does; where
+// standard input is none, or the terminal a dumb one, what Plain does. Whatever ends it,
+// the terminal is as it was before. That the terminal went away is an end like any
+// other: there is nobody left to tell.
+//
+// A server that refuses the feed does not end the map if there is a Line: it is asked
+// again, and the map that is left meanwhile ends with the refusal.
 func Run(ctx context.Context, o Options) error {
-	if !tty.Interactive(o.environ(), os.Stdin, os.Stdout) {
+	switch {
+	case !tty.IsTerminal(os.Stdout):
+		return Once(ctx, os.Stdout, o)
+	case !tty.Interactive(o.environ(), os.Stdin, os.Stdout):
 		return Plain(ctx, os.Stdout, o)
 	}
 	f, err := o.look(tty.Profile(os.Stdout, o.environ()))
@@ -38,6 +45,8 @@ func Run(ctx context.Context, o Options) error {
 		s.player = past.New(o.Past, store, o.Now)
 	}
 	terminal := tty.Config{Environ: o.environ(), Link: s.link, FPS: s.conf.FPS, StateDir: o.StateDir}
+	s.keeper = newKeeper(o.Line, store)
+	o.Feed = s.keeper.keep(o.Feed)
 	showing, leave := context.WithCancel(ctx)
 	defer leave()
 	s.jobs = &jobs{ctx: showing, cli: o.CLI, guard: terminal.Guard, now: time.Now}
@@ -46,7 +55,7 @@ func Run(ctx context.Context, o Options) error {
 	ended := make(chan error, 1)
 	go func() {
 		err := <-fed
-		if err == nil {
+		if err == nil && showing.Err() == nil {
 			store.SetLink(fleet.Ended, "the feed is complete")
 		} else {
 			leave() // there is nothing more to see
@@ -57,7 +66,7 @@ func Run(ctx context.Context, o Options) error {
 	leave()
 	s.order.Wait()
 	s.jobs.wait()
-	return errors.Join(<-ended, <-travelled, err)
+	return errors.Join(<-ended, s.keeper.left(), <-travelled, err)
 }
 
 // startPlayer runs the player and sends what became of it, once. A player that fails takes

@@ -27,6 +27,7 @@ type screen struct {
 	live   *fleet.Store // the present
 	held   *fleet.Store // a copy of it, while the picture is paused; else nil
 	player *past.Player // the way from one to the other; nil: there is only the present
+	keeper *keeper      // of the feed; nil: nobody can do anything about it
 	server string
 	face
 	conf   *conf.Config
@@ -66,8 +67,9 @@ type screen struct {
 	sel      track.DeviceID // 0 is none
 	selIndex int32          // where it is in the frame, fleet.Nobody if it is not
 	follow   bool
-	fitting  bool // the view keeps all devices in sight until it is moved by hand
-	fitted   int  // how many devices it was fitted to
+	fitting  bool           // the view keeps all devices in sight until it is moved by hand
+	fitted   int            // how many devices it was fitted to
+	fittedTo *filter.Filter // that meant them
 	fittedAt time.Time
 	trails   chart.TrailMode
 	base     int  // which of chart.Bases is drawn
@@ -279,15 +281,21 @@ func (s *screen) measure(now time.Time) {
 		s.counted, s.countAt = fixes, now
 		return
 	}
-	if d := now.Sub(s.countAt); d >= time.Second {
+	switch d := now.Sub(s.countAt); {
+	case d < 0: // the clock was set
+		s.counted, s.countAt = fixes, now
+	case d >= time.Second:
 		s.speed = float64(fixes-s.counted) / d.Seconds()
 		s.counted, s.countAt = fixes, now
 	}
 }
 
-// strayed tells whether a device that is meant is out of sight, or came or went since the
-// view was fitted.
+// strayed tells whether a device that is meant is out of sight, or others are meant than
+// when the view was fitted, or, while all are meant, whether one came or went since.
 func (s *screen) strayed() bool {
+	if s.fittedTo != s.flt {
+		return true
+	}
 	m := s.view.Mapper()
 	placed := 0
 	for i := range s.frame.Points {
@@ -299,7 +307,7 @@ func (s *screen) strayed() bool {
 		}
 		placed++
 	}
-	return placed != s.fitted
+	return s.flt == nil && placed != s.fitted
 }
 
 func (s *screen) drawMap() {

@@ -91,13 +91,14 @@ func (s *screen) linkParts() []part {
 	link.Note = s.mask.Text(link.Note)
 	switch {
 	case link.State == fleet.Denied:
-		return []part{{"○ DENIED", look.Alert, 0}, {link.Note, look.Warn, 6}}
+		why := canvas.Truncate(s.mask.Text(link.Why), max(s.w-len(" ○ DENIED "), 0))
+		return []part{{"○ DENIED", look.Alert, 0}, {why, look.Warn, 0}, {s.again(&link), look.Dim, 7}}
 	case s.held != nil:
 		return s.pausedParts(&st)
 	case link.State == fleet.Connecting:
 		return []part{{"○ CONNECTING", look.Warn, 0}, {s.server, look.Dim, 5}}
 	case link.State == fleet.Reconnecting:
-		return []part{s.lostPart(&link), {link.Note, look.Warn, 6}}
+		return []part{s.lostPart(&link), {s.mask.Text(link.Why), look.Warn, 6}, {s.again(&link), look.Dim, 7}}
 	case link.State == fleet.Ended:
 		return []part{{"○ ENDED", look.Dim, 0}, {link.Note, look.Dim, 6}}
 	}
@@ -140,7 +141,7 @@ func (s *screen) drawHints() {
 	if at < 0 && s.h > 2 && !s.still {
 		at = s.h - 1 // a list has no line for hints, but what was asked for has to be answered
 	}
-	if s.drawSaying(at) || s.lay.hints < 0 {
+	if s.drawSaying(at) || s.lay.hints < 0 || s.drawRetry(at) {
 		return
 	}
 	var parts []part

@@ -2,7 +2,6 @@ package tui
 
 import (
 	"cmp"
-	"context"
 	"io"
 	"os"
 	"time"
@@ -19,10 +18,10 @@ import (
 
 // Options say what to show and where.
 type Options struct {
-	// Feed fills the store until ctx is done, or until there is nothing more to come
-	// (nil) or no point in going on (an error, which ends the map). It runs in a
-	// goroutine of its own.
-	Feed func(ctx context.Context, s *fleet.Store) error
+	// Feed fills the store. It runs in a goroutine of its own, and an error of it ends
+	// the map, unless Line can do something about a refusal.
+	Feed Feed
+	Line Line // nil: a feed that was refused has ended
 
 	Server string // named in the status line
 	Theme  string // one of look.Names; empty is system
