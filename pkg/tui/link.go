@@ -191,7 +191,7 @@ func (s *screen) drawRetry(y int) bool {
 	text := "tries now"
 	if link.State == fleet.Denied {
 		text = "tries again"
-		if advice := canvas.Clean(s.keeper.line.Advice()); advice != "" {
+		if advice := canvas.Clean(s.keeper.line.Advice()); advice != "" && errors.Is(s.keeper.left(), track.ErrDenied) {
 			text += "; " + s.mask.Text(advice)
 		}
 	}

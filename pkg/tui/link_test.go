@@ -257,6 +257,7 @@ func lineRig(t *testing.T, w, h int) (*rig, *lineOf) {
 func TestADeniedMapSaysWhatToDo(t *testing.T) {
 	for _, size := range [][2]int{{120, 40}, {80, 24}, {59, 15}} {
 		r, _ := lineRig(t, size[0], size[1])
+		r.keeper.stands(errExpired)
 		r.store.SetLinkAgain(fleet.Denied, "token expired\x1b[2J at 12:00", renewEvery)
 		r.compose()
 		r.shows("○ DENIED token expired?[2J at 12:00", "van-0")
@@ -266,6 +267,10 @@ func TestADeniedMapSaysWhatToDo(t *testing.T) {
 		if size[0] > 100 {
 			r.shows("again in 5m, r now")
 		}
+		r.keeper.stands(fmt.Errorf("map x: %w", track.ErrNotFound)) // to which no token helps
+		r.compose()
+		r.hides("another token")
+		r.keeper.stands(errExpired)
 		r.press("r")
 		if len(r.keeper.wish) != 1 {
 			t.Errorf("%dx%d: r asks for nothing", size[0], size[1])

@@ -217,6 +217,38 @@ func TestSizesAreToldOneAfterTheOther(t *testing.T) {
 	})
 }
 
+func TestFiveHundredSizesAtOnceAreAFewFrames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := onStage(t, &face{}, io.Discard)
+		for i := range 500 {
+			s.send(tea.WindowSizeMsg{Width: 80 + i%100, Height: 24 + i%30})
+		}
+		if s.face.draws != 1 {
+			t.Errorf("%d frames while 500 sizes came at once, want that of the first", s.face.draws)
+		}
+		s.runs(time.Second)
+		if s.face.draws != 2 || s.face.w != 80+499%100 || s.face.h != 24+499%30 {
+			t.Errorf("%d frames, the last of %dx%d; want one more, of the last size", s.face.draws, s.face.w, s.face.h)
+		}
+	})
+}
+
+func TestAPageThatIsAlwaysDueGetsTenFramesASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := onStage(t, &face{}, io.Discard)
+		s.start(s.tick())
+		s.send(tea.WindowSizeMsg{Width: 80, Height: 24})
+		before := s.face.draws
+		for range 5000 {
+			s.face.dirty = true
+			s.runs(time.Millisecond)
+		}
+		if got := s.face.draws - before; got < 49 || got > 51 {
+			t.Errorf("%d frames in five seconds, want 50", got)
+		}
+	})
+}
+
 func TestSizesWaitForABusyTerminal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hung := &slowly{hung: make(chan struct{})}
