@@ -35,7 +35,7 @@ var hostile = []string{
 	strings.Repeat("long ", 40), "ﷺ", "\u200b\u200d", "%s%d%n", "van-1",
 }
 
-var hostileSizes = [][2]int{{0, 0}, {1, 1}, {2, 40}, {20, 5}, {59, 15}, {60, 16}, {80, 24}, {99, 30}, {100, 30}, {120, 40}, {120, 40}, {120, 40}, {300, 4}}
+var oddSizes = [][2]int{{0, 0}, {1, 1}, {2, 40}, {20, 5}, {59, 15}, {60, 16}, {80, 24}, {99, 30}, {100, 30}, {120, 40}, {120, 40}, {120, 40}, {300, 4}}
 
 func pick[T any](m *monkey, of []T) T { return of[m.rng.IntN(len(of))] }
 
@@ -72,7 +72,7 @@ func (m *monkey) step() string {
 		m.Handle(e)
 		return fmt.Sprintf("%v %d at %d,%d", e.Kind, e.Button, e.X, e.Y)
 	case n < 73:
-		size := pick(m, hostileSizes)
+		size := pick(m, oddSizes)
 		if m.rng.IntN(200) == 0 {
 			size = [2]int{500, 120}
 		}
