@@ -69,7 +69,7 @@ func (s *screen) nextFocus(by int) {
 	at := min(int(s.focus), n) % n // from details in full to the list
 	for range n {
 		at = (at + by + n) % n
-		if s.has(focus(at)) {
+		if s.has(focus(at)) && (focus(at) != onList || s.lay.kind != listOnly) {
 			s.focus = focus(at)
 			return
 		}
@@ -79,7 +79,7 @@ func (s *screen) nextFocus(by int) {
 // toggleDetails shows or hides the details: the pane, or the line.
 func (s *screen) toggleDetails() {
 	if s.focus == onDetails {
-		s.focus = s.home()
+		s.focus = onMap
 		return
 	}
 	s.details, s.opened = !s.details, false
@@ -91,7 +91,7 @@ func (s *screen) toggleEvents() {
 	case s.lay.kind == panes:
 		s.events.shown = !s.events.shown
 	case s.focus == onEvents:
-		s.focus = s.home()
+		s.focus = onMap
 	default:
 		s.focus = onEvents
 	}

@@ -383,25 +383,17 @@ func (s *screen) choose(point int32) {
 	}
 }
 
-// home is what is looked at where nobody asked for anything else.
-func (s *screen) home() focus {
-	if s.lay.kind == listOnly {
-		return onList
-	}
-	return onMap
-}
-
 // back undoes one thing at a time.
 func (s *screen) back() {
 	switch {
 	case s.focus == onDetails && s.members != nil:
 		s.focus = onList
 	case s.focus == onDetails:
-		s.focus = s.home()
+		s.focus = onMap
 	case s.members != nil:
-		s.members, s.list.top, s.focus = nil, 0, s.home()
-	case s.lay.kind != panes && s.focus != s.home():
-		s.focus = s.home()
+		s.members, s.list.top, s.focus = nil, 0, onMap
+	case s.lay.kind == compact && s.focus != onMap, s.lay.kind == listOnly && s.focus == onEvents:
+		s.focus = onMap
 	case s.opened && s.details:
 		s.details, s.opened = false, false
 	case s.follow:

@@ -92,11 +92,30 @@ func TestEnterOpensTheDetailsAndEscClosesOnlyWhatItOpened(t *testing.T) {
 	r.Resize(59, 15)
 	r.hit("enter").shows("╭─ van-")
 	r.hit("esc")
-	if r.focus != onList {
+	if r.lay.list.empty() {
 		t.Errorf("focus %d", r.focus)
 	}
 	r.hit("e").shows("Events ▸1:all").hit("esc").shows("name")
 	r.hit("M").shows("no more events of van-")
+	for _, view := range []string{"tab", "e"} { // whatever was looked at here, where there is room the map is back
+		r.hit(view)
+		r.Resize(50, 12)
+		r.Resize(80, 24)
+		r.hit("esc")
+		if r.lay.m.empty() {
+			t.Errorf("after %s and back again there is no map", view)
+		}
+		r.Resize(59, 15)
+	}
+	r.Resize(80, 24)
+	r.hit("esc", "esc", "esc")
+	for _, size := range [][2]int{{59, 15}, {80, 24}} {
+		r.Resize(size[0], size[1])
+		r.compose()
+	}
+	if r.lay.m.empty() {
+		t.Error("after a small window and back again there is no map")
+	}
 }
 
 func TestEnterWithoutASelectionTakesWhatIsInTheMiddle(t *testing.T) {
@@ -183,7 +202,7 @@ func TestBaseLayersAreLeftOutOneByOne(t *testing.T) {
 		return slices.ContainsFunc(r.c.Cells, func(c canvas.Cell) bool { return c.Bg == look.Land })
 	}
 	border := func() bool {
-		return slices.ContainsFunc(r.c.Cells, func(c canvas.Cell) bool { return c.R == 0 && c.Mask != 0 && c.Fg == look.Border })
+		return slices.ContainsFunc(r.c.Cells, func(c canvas.Cell) bool { return c.R == 0 && c.Mask != 0 && c.Prio == look.OnBorder })
 	}
 	for i, want := range []struct{ land, borders, cities, grid bool }{
 		{true, true, true, true}, {false, true, true, true}, {false, false, true, true}, {false, false, false, true}, {}, {true, true, true, true},

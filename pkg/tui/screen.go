@@ -107,7 +107,7 @@ var _ tty.Page = (*screen)(nil)
 type focus uint8
 
 const (
-	onMap focus = iota
+	onMap focus = iota // where there is no map, its place is the list's
 	onList
 	onEvents
 	onDetails // in full, where there is no pane for them
@@ -179,8 +179,7 @@ func (s *screen) arrange() {
 	before := s.lay.kind
 	look := shown{s.most, s.focus, s.events.shown, s.details, s.still}
 	if s.lay = layOut(s.w, s.h, look); !s.has(s.focus) || s.lay.kind == listOnly && before != listOnly {
-		s.focus = s.home()
-		look.focus = s.focus
+		s.focus, look.focus = onMap, onMap
 		s.lay = layOut(s.w, s.h, look)
 	}
 	if !s.lay.m.empty() && (s.view.W != 2*s.lay.m.w || s.view.H != 4*s.lay.m.h) {
@@ -191,8 +190,6 @@ func (s *screen) arrange() {
 // has tells whether there is such a thing to be looked at.
 func (s *screen) has(f focus) bool {
 	switch f {
-	case onMap:
-		return s.lay.kind != listOnly
 	case onEvents:
 		return !s.lay.eventBox.empty() || s.lay.kind != panes
 	case onDetails:
@@ -201,7 +198,9 @@ func (s *screen) has(f focus) bool {
 	return true
 }
 
-func (s *screen) listFocused() bool { return s.focus == onList && !s.lay.list.empty() }
+func (s *screen) listFocused() bool {
+	return !s.lay.list.empty() && (s.focus == onList || s.lay.kind == listOnly)
+}
 
 // Due tells whether a frame would look different from the last one.
 func (s *screen) Due(time.Time) bool {
