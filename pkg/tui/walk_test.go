@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -149,6 +150,12 @@ var walks = map[string]func(r *rig) (done func() bool){
 	},
 	"mouse": func(r *rig) func() bool {
 		return func() bool { r.shows("the mouse is the terminal's"); return !r.Wants().Mouse }
+	},
+	"retry": func(r *rig) func() bool {
+		line := &lineOf{}
+		r.keeper = newKeeper(line, r.live)
+		r.live.Take(&client.Event{Kind: client.Disconnected, Err: errors.New("reset"), RetryIn: time.Minute})
+		return func() bool { return line.hurried == 1 && len(r.keeper.wish) == 1 }
 	},
 	"redraw":  func(r *rig) func() bool { return func() bool { return r.Wants().Redraw } },
 	"suspend": func(r *rig) func() bool { return func() bool { return r.Wants().Suspend } },
