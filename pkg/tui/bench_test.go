@@ -205,7 +205,7 @@ func (f *framer) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	if f.first == 0 {
 		f.first = sent
 	}
-	if f.left >= f.moving {
+	if f.left >= f.moving/2 { // by then a busy machine has sent what moved
 		f.moved = sent
 	}
 	f.last = sent

@@ -163,8 +163,8 @@ var hostileModes = map[string]func(Options) error{
 	"hostile lines": func(Options) error {
 		return tell.JSONL(context.Background(), os.Stdout, hostileWatch{}, fleet.New(fleet.Config{}), nil)
 	},
-	"hostile page":  hostilePage,
-	"hostile sizes": hostileSizes,
+	"hostile page":   hostilePage,
+	"hostile widths": hostileWidths,
 }
 
 // hostilePage is the page of an enrolment.
@@ -183,9 +183,9 @@ func hostilePage(Options) error {
 	return tty.Run(context.Background(), p, tty.Config{})
 }
 
-// hostileSizes asks the terminal how wide it draws each name, and tells where it does not
+// hostileWidths asks the terminal how wide it draws each name, and tells where it does not
 // agree.
-func hostileSizes(Options) error {
+func hostileWidths(Options) error {
 	before, err := term.MakeRaw(os.Stdin.Fd())
 	if err != nil {
 		return err
@@ -357,7 +357,7 @@ func TestHostileNamesInLines(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			if len(raw) < 500 {
+			if len(raw) < 200 {
 				t.Errorf("little was said: %q", raw)
 			}
 			onlyHarmless(t, raw, may...)
@@ -385,12 +385,12 @@ func TestHostileNamesAreAsWideAsTheMapBelieves(t *testing.T) {
 	none := fmt.Sprintf("0 of %d are drawn otherwise", len(worst))
 	t.Run("vt", func(t *testing.T) {
 		t.Parallel()
-		tm := tuitest.Open(t, 100, 30, "hostile sizes")
+		tm := tuitest.Open(t, 100, 30, "hostile widths")
 		tm.Sees(none)
 	})
 	t.Run("tmux", func(t *testing.T) {
 		t.Parallel()
-		m := tuitest.OpenTmux(t, 100, 30, `"$SELF"; exec cat`, "hostile sizes")
+		m := tuitest.OpenTmux(t, 100, 30, `"$SELF"; exec cat`, "hostile widths")
 		m.Sees(none)
 	})
 }
