@@ -97,10 +97,9 @@ func TestAClickOnAHeadSortsByItsColumn(t *testing.T) {
 		for head, want := range map[string]fleet.Column{
 			"name ": fleet.ByName, "km/h": fleet.BySpeed, " age": fleet.ByAge, "batt": fleet.ByBattery, "s name": fleet.ByState,
 		} {
-			x, y := r.find(head)
-			y = r.lay.list.y // the first one may stand elsewhere
+			y := r.lay.list.y
 			line := strings.Split(r.see.Frame, "\n")[y]
-			x = len([]rune(line[:strings.LastIndex(line, head)]))
+			x := len([]rune(line[:strings.LastIndex(line, head)]))
 			r.sortBy((want+1)%fleet.Columns, true)
 			r.click(x+1-min(len(head)%2, 1), y)
 			if r.list.by != want || r.list.reverse {
