@@ -17,6 +17,7 @@ import (
 	"tracker/pkg/tui/fleet"
 	"tracker/pkg/tui/past"
 	"tracker/pkg/tui/tty"
+	"tracker/pkg/tui/tuitest"
 	"tracker/pkg/tui/world"
 )
 
@@ -196,8 +197,8 @@ func (m *monkey) wrong() string {
 func TestAnythingCanBeDoneToTheMap(t *testing.T) {
 	t.Chdir(t.TempDir()) // should a file be saved
 	seeds, steps := []uint64{1, 2, 3, 4}, 5000
-	if testing.Short() {
-		steps = 500
+	if testing.Short() || tuitest.Race {
+		steps = 1000
 	}
 	if *randomSeed != 0 {
 		seeds = []uint64{*randomSeed}
