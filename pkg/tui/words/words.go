@@ -75,7 +75,11 @@ var compass = [8]string{"north", "north-east", "east", "south-east", "south", "s
 
 // Direction is a course in words: north-east.
 func Direction(degrees float64) string {
-	return compass[int(math.Mod(degrees+382.5, 360)/45)%8]
+	way := math.Mod(degrees, 360)
+	if way < 0 { // nobody's server says so, and it must not matter
+		way += 360
+	}
+	return compass[int((way+22.5)/45)%8]
 }
 
 // Nearby is a place by the closest large city.

@@ -14,6 +14,7 @@ func TestWords(t *testing.T) {
 		{Age(-time.Second), "0s"}, {Age(59 * time.Second), "59s"}, {Age(61 * time.Minute), "1h"}, {Age(47 * time.Hour), "47h"}, {Age(1e6 * time.Hour), "999d"},
 		{Length(0.61), "0.6 m"}, {Length(38), "38 m"}, {Length(2400), "2.4 km"}, {Length(611_000), "611 km"},
 		{Direction(0), "north"}, {Direction(359.9), "north"}, {Direction(131), "south-east"}, {Direction(292.5), "north-west"},
+		{Direction(-1), "north"}, {Direction(-90), "west"}, {Direction(-1000), "east"},
 		{Spoken(0), "0 seconds"}, {Spoken(time.Second), "1 second"}, {Spoken(3 * time.Minute), "3 minutes"}, {Spoken(80 * time.Hour), "3 days"},
 		{Near(geo.Deg(48.14, 11.58)), "in Munich"}, {Near(geo.Deg(-40, -120)), ""},
 		{Near(geo.Deg(48.14, 12.6)), "76 km east of Munich"},
