@@ -60,7 +60,7 @@ type members map[string]int
 // kind is the type that an object says it has.
 func (s *scanner) kind(start int, o members) string {
 	s.at = s.member(start, o, "type", "object")
-	return s.text("the name of a type")
+	return shortened(s.text("the name of a type")) // it may be told
 }
 
 // member is where a value of an object is, which has to be there.

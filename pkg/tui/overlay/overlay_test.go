@@ -276,6 +276,18 @@ func TestFilesAreBounded(t *testing.T) {
 	}
 }
 
+func TestMistakesAreBounded(t *testing.T) {
+	long := strings.Repeat("x", 1<<20)
+	for _, text := range []string{
+		`{"type":"` + long + `"}`, `{"type":"FeatureCollection","features":[{"type":"` + long + `"}]}`, `{"type":"Point","coordinates":[` + long + `]}`,
+		`{"type":"Point","coordinates":[` + strings.Repeat("1", 1<<20) + `]}`,
+	} {
+		if _, err := Read("zones.geojson", strings.NewReader(text)); err == nil || len(err.Error()) > 400 {
+			t.Errorf("%.40s… is told in %d bytes", text, len(fmt.Sprint(err)))
+		}
+	}
+}
+
 func TestFilesOfTheFileSystem(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := Open(filepath.Join(dir, "none.geojson")); !errors.Is(err, fs.ErrNotExist) {
