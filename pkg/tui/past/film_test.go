@@ -302,3 +302,25 @@ type answer []client.Fix
 func (a answer) Window(_ context.Context, _ []track.DeviceID, _, _ time.Time, yield func([]client.Fix) error) error {
 	return yield(a)
 }
+
+// A year in which nobody looks at the map must not make a step back take a year.
+func TestAStepBackIsAsShortHoweverLongDevicesAreRemembered(t *testing.T) {
+	at := epoch.UnixMilli()
+	for _, lookback := range []time.Duration{minLookback, 24 * time.Hour, 365 * 24 * time.Hour} {
+		f := newFilm(around(at, at+maxReach, maxReach, lookback.Milliseconds()), nil)
+		far, near := 0, 0
+		for now := f.from; now < at; {
+			next := f.stride(now)
+			if far++; now >= f.dense {
+				far, near = far-1, near+1
+			}
+			if next <= now || now < f.dense && next > f.dense+stride {
+				t.Fatalf("%v: from %d to %d", lookback, now-f.dense, next-f.dense)
+			}
+			now = next
+		}
+		if far > strides+1 || near != maxReach/stride {
+			t.Errorf("%v: %d strides before the film is dense, %d after", lookback, far, near)
+		}
+	}
+}

@@ -59,13 +59,16 @@ const (
 	// stride is how far the clock goes at once, in milliseconds: silence is noticed at
 	// its time, give or take that.
 	stride = 10_000
+
+	// strides are enough up to where the film is dense: of an hour there or of a year.
+	strides = 128
 )
 
 // roll brings a reel up to a moment that is not before its own. The clock goes along
 // with the fixes, so that what happens in the store happens at its time.
 func (sp *spool) roll(r *reel, f *film, at int64, e *events) {
 	for {
-		until := min(r.at.Load()+stride, at)
+		until := min(f.stride(r.at.Load()), at)
 		sp.collect(f, until)
 		if len(sp.gone) > 0 {
 			r.store.Left(sp.gone)
@@ -79,6 +82,16 @@ func (sp *spool) roll(r *reel, f *film, at int64, e *events) {
 			return
 		}
 	}
+}
+
+// stride is where the clock of a reel that stands at a moment goes next. Where nobody looks
+// at the map it goes the further the more there is of that: a step back must not take
+// longer where devices count as lost after a week.
+func (f *film) stride(at int64) int64 {
+	if at >= f.dense {
+		return at + stride
+	}
+	return at + max(stride, min((f.dense-f.from)/strides, f.dense-at))
 }
 
 func (sp *spool) apply(r *reel, f *film, cues []cue, e *events) {
