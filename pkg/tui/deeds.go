@@ -3,6 +3,7 @@ package tui
 import (
 	"cmp"
 
+	"tracker/pkg/track"
 	"tracker/pkg/tui/canvas"
 	"tracker/pkg/tui/chart"
 	"tracker/pkg/tui/fleet"
@@ -169,15 +170,22 @@ func (s *screen) muteSelected() {
 		return
 	}
 	mute := !s.store.Events().Muted(id)
-	for _, log := range s.logs() {
-		log.Mute(id, mute)
-	}
+	s.mute(id, mute)
 	name = s.mask.Name(id, cmp.Or(name, id.String()))
 	if mute {
 		s.say("no more events of " + name + "; " + s.keyFor("mute") + " lets them come again")
 		return
 	}
 	s.say("events of " + name + " come again")
+}
+
+// mute says whether the events of a device are for this person: now, and in whatever is
+// looked at.
+func (s *screen) mute(id track.DeviceID, mute bool) {
+	s.store.Events().Mute(id, mute)
+	if s.store != s.live {
+		s.live.Events().Mute(id, mute)
+	}
 }
 
 // keyFor is the key of an action, as people should press it.

@@ -282,6 +282,30 @@ func TestWhatIsSeenAndMutedInAPauseStaysSo(t *testing.T) {
 	r.hit("space").shows("PAUSED 0 new", "RECONNECTING")
 }
 
+// Whatever is looked at when a device is muted, it is muted in all else.
+func TestWhoIsMutedIsSoAtEveryTime(t *testing.T) {
+	r := newRig(t, 120, 40, "plain").load(vans(5)...)
+	r.player = past.New(history{}, r.live, r.clock.Now)
+	mute := func(where string, muted bool, id track.DeviceID) {
+		t.Helper()
+		if got := r.live.Events().Muted(id); got != muted {
+			t.Errorf("%s: van %d is muted: %v", where, id, got)
+		}
+	}
+	r.hit("space").hit(":").types("mute van-0002").prompts("enter").hit("space")
+	mute("after a pause", true, 1002)
+	r.hit("[")
+	if r.present() || !r.store.Events().Muted(1002) {
+		t.Error("who is muted is not so in the past")
+	}
+	r.store.Apply([]client.Fix{fixOf(1003, "van-0003", r.store.Now(), 48, 11)})
+	r.compose()
+	r.hit(":").types("mute van-0003").prompts("enter").hit(".")
+	mute("after the past", true, 1003)
+	r.hit(":").types("unmute van-0003").prompts("enter")
+	mute("unmuted", false, 1003)
+}
+
 // What was said goes away by the clock of the wall, in a pause and in the past too.
 func TestWhatWasSaidGoesAway(t *testing.T) {
 	r := newRig(t, 120, 40, "plain").load(vans(5)...)

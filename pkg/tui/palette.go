@@ -200,7 +200,7 @@ func (s *screen) muteName(name string, mute bool) error {
 		return err
 	}
 	if fix, _, ok := s.store.Info(i); ok {
-		s.store.Events().Mute(fix.Device, mute)
+		s.mute(fix.Device, mute)
 	}
 	return nil
 }

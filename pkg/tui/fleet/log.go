@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -263,6 +264,17 @@ func (l *Log) Mute(id track.DeviceID, mute bool) {
 	if flag != nil {
 		flag(id, mute) // takes the store's lock, under which the store takes ours
 	}
+}
+
+// MuteLike mutes those who are muted in another log. It is for the log of a store that is
+// empty.
+func (l *Log) MuteLike(other *Log) {
+	other.mu.Lock()
+	muted := maps.Clone(other.muted)
+	other.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.muted = muted
 }
 
 // Muted tells whether the events of a device are not for this person.

@@ -19,11 +19,12 @@ type reel struct {
 }
 
 // newReel makes an empty reel. Its store listens from that moment on, so that a device
-// can fall silent in it soon after.
+// can fall silent in it soon after. Who is muted in the present is so in the past.
 func newReel(live *fleet.Store, at int64) *reel {
 	r := &reel{}
 	r.at.Store(at)
 	r.store = fleet.New(fleet.Config{Now: r.now, ByFixTime: true, Ages: live.Ages()})
+	r.store.Events().MuteLike(live.Events())
 	r.store.SetLink(fleet.Live, "") // to history, which is told by State
 	return r
 }
