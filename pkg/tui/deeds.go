@@ -125,14 +125,9 @@ func (s *screen) goToEvent() {
 	}
 }
 
-// logs are those in which something is marked: what is shown, and while the picture is
-// paused also what goes on behind it.
-func (s *screen) logs() []*fleet.Log {
-	if s.held != nil && s.store != s.live {
-		return []*fleet.Log{s.store.Events(), s.live.Events()}
-	}
-	return []*fleet.Log{s.store.Events()}
-}
+// copied tells whether what is shown is a copy of the present, behind which the same log
+// goes on: in a pause, and until the first picture after it.
+func (s *screen) copied() bool { return s.store != s.live && !s.events.past }
 
 // ack says that the event that is selected, or the newest alert, was seen.
 func (s *screen) ack() {
@@ -143,15 +138,19 @@ func (s *screen) ack() {
 			return
 		}
 	}
-	for _, log := range s.logs() {
-		log.Ack(e.N)
+	s.store.Events().Ack(e.N)
+	if s.copied() {
+		s.live.Events().Ack(e.N)
 	}
 	s.say("seen: " + e.Kind.String() + " " + s.mask.Name(e.Device, e.Name))
 }
 
+// ackAll says that all that the picture shows was seen, and not what came since it was
+// paused.
 func (s *screen) ackAll() {
-	for _, log := range s.logs() {
-		log.AckAll()
+	last := s.store.Events().AckAll()
+	if s.copied() {
+		s.live.Events().AckTo(last)
 	}
 	s.say("everything so far is seen")
 }

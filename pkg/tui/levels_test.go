@@ -282,6 +282,27 @@ func TestWhatIsSeenAndMutedInAPauseStaysSo(t *testing.T) {
 	r.hit("space").shows("PAUSED 0 new", "RECONNECTING")
 }
 
+// What came in a pause nobody has seen.
+func TestAckAllInAPauseIsOfThePicture(t *testing.T) {
+	r := newRig(t, 120, 40, "plain").load(vans(5)...)
+	r.sos(1001)
+	r.hit("space")
+	r.sos(1002)
+	r.hit("A").shows("everything so far is seen", "1! to be seen")
+	if n := r.live.Events().Alerting(); n != 1 {
+		t.Errorf("%d alerts are left, want the one of the pause", n)
+	}
+	r.sos(1003)
+	r.hit("space", "A") // before there is a picture of what came
+	if n := r.live.Events().Alerting(); n != 2 {
+		t.Errorf("%d alerts are left, want the two of the pause", n)
+	}
+	r.hit("A")
+	if n := r.live.Events().Alerting(); n != 0 {
+		t.Errorf("%d alerts are left after the pause", n)
+	}
+}
+
 // Whatever is looked at when a device is muted, it is muted in all else.
 func TestWhoIsMutedIsSoAtEveryTime(t *testing.T) {
 	r := newRig(t, 120, 40, "plain").load(vans(5)...)

@@ -238,12 +238,27 @@ func (l *Log) AckLast() (e Event, ok bool) {
 	return Event{}, false
 }
 
-// AckAll says that a person has seen everything so far.
-func (l *Log) AckAll() {
+// AckAll says that a person has seen everything so far, and returns the number of the
+// last of it.
+func (l *Log) AckAll() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.ackTo(l.last)
+	return l.last
+}
+
+// AckTo says that a person has seen what is there up to a number.
+func (l *Log) AckTo(n uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ackTo(n)
+}
+
+func (l *Log) ackTo(n uint64) {
 	for i := range l.ring {
-		l.ring[i].Acked = true
+		if l.ring[i].N <= n {
+			l.ring[i].Acked = true
+		}
 	}
 	l.changes++
 }

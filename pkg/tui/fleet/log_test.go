@@ -72,6 +72,21 @@ func TestLogKeepsTheLastThousand(t *testing.T) {
 	}
 }
 
+func TestWhatIsSeenUpToALineEndsThere(t *testing.T) {
+	var l Log
+	for i := range 3 {
+		l.Add(Event{At: at(i * 1000), Kind: SOS, Device: track.DeviceID(i + 1)})
+	}
+	l.AckTo(2)
+	if e, ok := l.AckLast(); !ok || e.Device != 3 || l.Alerting() != 0 {
+		t.Errorf("%+v was left, and %d more", e, l.Alerting())
+	}
+	l.Add(Event{At: at(9000), Kind: SOS, Device: 4})
+	if last := l.AckAll(); last != 4 || l.Alerting() != 0 {
+		t.Errorf("all up to %d are seen, and %d not", last, l.Alerting())
+	}
+}
+
 func TestTheNewestAlertIsAcknowledgedFirst(t *testing.T) {
 	var l Log
 	l.Mute(9, true)
