@@ -47,6 +47,8 @@ type eventPane struct {
 	top     int           // first row shown
 	list    []fleet.Event // of the tab, newest first
 	read    []fleet.Event // memory for reading the log
+	heard   int           // events of every tab that are for this person
+	latest  fleet.Event   // the newest of them
 	version uint64        // of the log, when it was read
 	listed  eventTab      // the tab, then
 	past    bool          // it came device by device, and is brought into the order of time
@@ -67,9 +69,16 @@ func (p *eventPane) renew(log *fleet.Log, looked bool) {
 	if p.past {
 		slices.SortStableFunc(p.read, func(a, b fleet.Event) int { return a.At.Compare(b.At) })
 	}
-	p.list = p.list[:0]
+	p.list, p.heard = p.list[:0], 0
 	for i := len(p.read) - 1; i >= 0; i-- {
-		if e := &p.read[i]; !e.Muted && p.tab.has(e.Kind) {
+		e := &p.read[i]
+		if e.Muted {
+			continue
+		}
+		if p.heard++; p.heard == 1 {
+			p.latest = *e
+		}
+		if p.tab.has(e.Kind) {
 			p.list = append(p.list, *e)
 		}
 	}
@@ -87,7 +96,7 @@ func (p *eventPane) renew(log *fleet.Log, looked bool) {
 }
 
 // forget is for another log.
-func (p *eventPane) forget() { p.list, p.read, p.version = nil, nil, math.MaxUint64 }
+func (p *eventPane) forget() { p.list, p.read, p.heard, p.version = nil, nil, 0, math.MaxUint64 }
 
 func (p *eventPane) move(by, rows int) {
 	p.at = max(min(p.at+by, len(p.list)-1), 0)
@@ -205,11 +214,11 @@ func (s *screen) drawEvent(r rect, e *fleet.Event, picked bool) {
 
 // drawLatest tells the newest event in a line, where there is no room for a list.
 func (s *screen) drawLatest() {
-	if s.lay.event < 0 || len(s.events.read) == 0 {
+	if s.lay.event < 0 || s.events.heard == 0 {
 		return
 	}
-	e := s.events.read[len(s.events.read)-1]
-	note := fmt.Sprintf("%s events %s", s.keyFor("events"), words.Thousands(len(s.events.read)))
+	e := &s.events.latest
+	note := fmt.Sprintf("%s events %s", s.keyFor("events"), words.Thousands(s.events.heard))
 	if n := s.store.Events().Alerting(); n > 0 {
 		note = fmt.Sprintf("%s to be seen · ", words.Thousands(n)) + note
 	}

@@ -327,6 +327,21 @@ func TestWhoIsMutedIsSoAtEveryTime(t *testing.T) {
 	mute("unmuted", false, 1003)
 }
 
+// The line of the latest event is no place for those who are muted either.
+func TestTheLatestEventIsOfNobodyWhoIsMuted(t *testing.T) {
+	r := newRig(t, 80, 24, "plain").load(vans(5)...)
+	r.live.Events().Mute(1002, true)
+	r.sos(1002)
+	r.compose()
+	r.hides("reports sos", "e events 1")
+	r.sos(1001)
+	r.compose()
+	r.shows("van-0001 reports sos", "e events 1")
+	r.sos(1002)
+	r.compose()
+	r.shows("van-0001 reports sos", "e events 1")
+}
+
 // What was said goes away by the clock of the wall, in a pause and in the past too.
 func TestWhatWasSaidGoesAway(t *testing.T) {
 	r := newRig(t, 120, 40, "plain").load(vans(5)...)
