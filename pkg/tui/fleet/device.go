@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"math"
+	"strings"
 	"time"
 
 	"tracker/pkg/client"
@@ -53,13 +54,12 @@ func fromMillis(ms int64) time.Time {
 // keep stores f as the latest fix, with the place of the one before if f is a heartbeat,
 // and with its event while that is being shown.
 func (d *device) keep(f *client.Fix, alarmed bool) {
-	d.id, d.raw = f.Device, f.Name
 	d.time, d.received = millis(f.Time), millis(f.Received)
 	if d.has = f.Has | d.has&track.HasPos; f.HasPos() {
 		d.at = f.At
 	}
 	if !alarmed || filter.Alarming(f.Event) {
-		d.event = f.Event
+		d.event = bounded(f.Event)
 	}
 	d.speed, d.course, d.accuracy = f.Speed, f.Course, float64(f.Accuracy)
 	d.alt, d.battery = int32(f.Alt), int32(f.Battery)
@@ -85,13 +85,24 @@ func (d *device) subject(x *filter.Subject) {
 	}
 }
 
+// mostText is how much is kept of what a fix calls itself, in bytes; a server has less.
+const mostText = 256
+
+// bounded is as much of a foreign text as is kept. It keeps nothing else alive.
+func bounded(s string) string {
+	if len(s) <= mostText {
+		return s
+	}
+	return strings.Clone(strings.ToValidUTF8(s[:mostText], ""))
+}
+
 // cleanName is what the screen calls a device: its name without anything that a
 // terminal could take for a command, or its id.
-func cleanName(f *client.Fix) string {
-	if name := canvas.Clean(f.Name); name != "" {
+func cleanName(raw string, id track.DeviceID) string {
+	if name := canvas.Clean(raw); name != "" {
 		return canvas.Truncate(name, 40)
 	}
-	return f.Device.String()
+	return id.String()
 }
 
 // shelf holds devices by index. It grows by whole boards, so that nothing is copied and

@@ -219,8 +219,8 @@ func (s *Store) put(f *client.Fix, came, now time.Time) {
 	if known && taken < d.time {
 		return
 	}
-	if d.name == "" || f.Name != d.raw {
-		d.name = cleanName(f)
+	if name := bounded(f.Name); d.name == "" || name != d.raw {
+		d.raw, d.name = name, cleanName(name, f.Device)
 		s.named++
 	}
 	was, heard := *p, s.heardAt(f, came)

@@ -6,12 +6,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 	"unsafe"
 
 	"tracker/pkg/client"
 	"tracker/pkg/filter"
 	"tracker/pkg/geo"
 	"tracker/pkg/track"
+	"tracker/pkg/tui/canvas"
 	"tracker/pkg/tui/tuitest"
 	"tracker/pkg/tui/world"
 )
@@ -253,4 +255,22 @@ func ExampleStore() {
 	fix, name, _ := s.Info(s.Find(0xabc))
 	fmt.Println(name, fix.At)
 	// Output: van-1 48.10000,11.50000
+}
+
+// A server that gives devices names of any length does not fill the memory with them.
+func TestLongNamesAreNotKept(t *testing.T) {
+	s := New(Config{})
+	f := tuitest.Fix(1, strings.Repeat("ü", 5000), tuitest.Epoch, 48, 11)
+	f.Event = strings.Repeat("e", 10_000)
+	s.Snapshot([]client.Fix{f}, true, false)
+	named := s.Status().Named
+	f.Time = f.Time.Add(time.Second)
+	s.Apply([]client.Fix{f})
+	fix, name, ok := s.Info(s.Find(1))
+	if !ok || len(fix.Name) != mostText || len(fix.Event) != mostText || !utf8.ValidString(fix.Name) || canvas.Width(name) != 40 {
+		t.Errorf("a name of %d bytes, an event of %d, shown as %q", len(fix.Name), len(fix.Event), name)
+	}
+	if got := s.Status().Named; got != named {
+		t.Error("the same name again is another one")
+	}
 }
