@@ -42,8 +42,9 @@ type alarmTimes map[track.DeviceID]int64
 
 // telling is what was last told of a device, and when.
 type telling struct {
-	at    time.Time // zero: never
-	seq   uint32    // of its point
+	of    track.DeviceID // a point may be another's by now
+	at    time.Time      // zero: never
+	seq   uint32         // of its point
 	state filter.State
 	city  int // the closest one; none is -1
 }
@@ -219,18 +220,21 @@ func (n *narrator) newsOf(i int32, followed bool) string {
 	if followed {
 		every = followEvery
 	}
+	fix, _, ok := n.store.Info(i)
+	if !ok || !p.Alive() {
+		return ""
+	}
+	if last.of != fix.Device {
+		*last = telling{of: fix.Device}
+	}
 	now, st := n.store.Now(), n.state(i)
 	first := last.at.IsZero()
-	if !p.Alive() || p.Seq == last.seq || !first && now.Sub(last.at) < every {
+	if p.Seq == last.seq || !first && now.Sub(last.at) < every {
 		return ""
 	}
 	last.seq = p.Seq
 	if st > filter.Moving && !first {
 		return "" // an event told it
-	}
-	fix, _, ok := n.store.Info(i)
-	if !ok {
-		return ""
 	}
 	city := -1
 	if near, ok := n.nearest(&fix); ok {
@@ -239,7 +243,7 @@ func (n *narrator) newsOf(i int32, followed bool) string {
 	if !first && st == last.state && city == last.city && !(followed && st == filter.Moving) {
 		return ""
 	}
-	*last = telling{now, p.Seq, st, city}
+	*last = telling{fix.Device, now, p.Seq, st, city}
 	return n.stamp(n.brief(i))
 }
 

@@ -230,3 +230,17 @@ func TestNewsIsOfThoseWhoAreMeant(t *testing.T) {
 		t.Errorf("%d lines of it:\n%s", news, strings.Join(l.lines, "\n"))
 	}
 }
+
+// A device that comes where another was is told of like any other.
+func TestWhoTakesThePlaceOfAnotherIsTold(t *testing.T) {
+	l := told(t, 5*time.Minute, Options{}, func(s *fleet.Store, _ io.Writer) {
+		s.Snapshot([]client.Fix{tuitest.Fix(1, "first", time.Now(), 48, 11)}, true, false)
+		s.SetLink(fleet.Live, "")
+		wait(30 * time.Second)
+		s.Left([]track.DeviceID{1})
+		s.Apply([]client.Fix{tuitest.Fix(2, "second", time.Now(), 48, 11)})
+	})
+	if l.has(" first: ") != 1 || l.has(" second: ") != 1 {
+		t.Errorf("%d lines:\n%s", len(l.lines), strings.Join(l.lines, "\n"))
+	}
+}

@@ -323,7 +323,7 @@ func (t *teller) follow(arg string) ([]string, error) {
 	}
 	fix, _, _ := t.store.Info(i)
 	t.followed = fix.Device
-	t.told[i] = telling{at: t.store.Now(), seq: t.frame.Points[i].Seq} // which is the answer
+	t.told[i] = telling{of: fix.Device, at: t.store.Now(), seq: t.frame.Points[i].Seq} // which is the answer
 	return []string{"Following " + t.brief(i)}, nil
 }
 
