@@ -248,9 +248,9 @@ func (a *app) eventLines(ctx context.Context, watch *client.Watch, m *mapFlags, 
 	if err != nil {
 		return err
 	}
-	only := func(f *client.Fix) bool {
+	only := tuitell.Only{Gone: j.forget, Wants: func(f *client.Fix) bool {
 		now := time.Now()
 		return j.wants(f, heardOf(f, now), now)
-	}
+	}}
 	return tuitell.JSONL(ctx, a.out, watch, tuifleet.New(tuifleet.Config{Ages: ages}), only)
 }

@@ -161,7 +161,7 @@ var hostileModes = map[string]func(Options) error{
 		return Plain(context.Background(), os.Stdout, o)
 	},
 	"hostile lines": func(Options) error {
-		return tell.JSONL(context.Background(), os.Stdout, hostileWatch{}, fleet.New(fleet.Config{}), nil)
+		return tell.JSONL(context.Background(), os.Stdout, hostileWatch{}, fleet.New(fleet.Config{}), tell.Only{})
 	},
 	"hostile page":   hostilePage,
 	"hostile widths": hostileWidths,

@@ -25,6 +25,12 @@ type Feed interface {
 
 var _ Feed = (*client.Watch)(nil)
 
+// Only says which fixes JSONL writes; the zero one means all of them.
+type Only struct {
+	Wants func(*client.Fix) bool
+	Gone  func(track.DeviceID) // is told of devices that are no longer watched
+}
+
 // JSONL writes what a watch tells for programs, an object a line, and feeds the store on
 // the way. A fix is the object that "trackctl watch" writes of it, of the type fix:
 //
@@ -38,14 +44,14 @@ var _ Feed = (*client.Watch)(nil)
 // An event follows the fixes that it came with. When it goes on, as a silence that becomes
 // a loss, or a line for many that becomes one for more, it is written again with the same
 // n, a second later at the soonest. A fix that was written is not written again when a
-// line that broke is taken up. A nil only means every fix. All of it is published as
+// line that broke is taken up. All of it is published as
 // docs/schema/trackctl.map.jsonl-1.json.
 //
 // It ends with ctx, with the watch, or when nobody reads w any more; only what ends the
 // watch otherwise is an error. The watch is closed then.
-func JSONL(ctx context.Context, w io.Writer, feed Feed, s *fleet.Store, only func(*client.Fix) bool) error {
+func JSONL(ctx context.Context, w io.Writer, feed Feed, s *fleet.Store, only Only) error {
 	l := &lineWriter{
-		w: bufio.NewWriter(w), store: s, only: only, newest: map[track.DeviceID]time.Time{}, written: map[uint64]goings{},
+		w: bufio.NewWriter(w), store: s, only: only, newest: map[track.DeviceID]newest{}, written: map[uint64]goings{},
 	}
 
 	ticking, stop := context.WithCancel(ctx)
@@ -70,10 +76,12 @@ func JSONL(ctx context.Context, w io.Writer, feed Feed, s *fleet.Store, only fun
 // it: that of the watch, and a clock for what happens while nothing comes.
 type lineWriter struct {
 	store *fleet.Store
-	only  func(*client.Fix) bool
+	only  Only
 
-	// newest belongs to the goroutine of the watch.
-	newest map[track.DeviceID]time.Time
+	// These belong to the goroutine of the watch.
+	newest  map[track.DeviceID]newest
+	gen     uint32 // of the last snapshot begun
+	voiding bool   // it makes void what it does not name
 
 	mu      sync.Mutex
 	w       *bufio.Writer
@@ -83,6 +91,12 @@ type lineWriter struct {
 	written map[uint64]goings // of the events that the log still keeps
 	version uint64            // of the log, when those were looked at last
 	scratch []fleet.Event
+}
+
+// newest is what was written of a device last.
+type newest struct {
+	time time.Time
+	gen  uint32 // of the snapshot since which it was named
 }
 
 // goings is what becomes another when an event goes on.
@@ -115,27 +129,54 @@ func (l *lineWriter) take(e *client.Event) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	again := e.Kind == client.Snapshot || e.Kind == client.Resync
+	if again && e.First {
+		l.gen++
+		l.voiding = true
+	}
 	for i := range e.Fixes {
 		l.fix(&e.Fixes[i], again)
 	}
+	if again && !e.More && l.voiding {
+		l.whole()
+	}
 	for _, id := range e.Left {
-		delete(l.newest, id) // it may come back, and then it is new
+		l.forget(id)
 	}
 	l.events()
 	return l.flush()
+}
+
+// whole ends a snapshot: who is not in it has left while the line was broken.
+func (l *lineWriter) whole() {
+	for id, n := range l.newest {
+		if n.gen != l.gen {
+			l.forget(id)
+		}
+	}
+	l.voiding = false
+}
+
+// forget is for a device that may come back, and then is new.
+func (l *lineWriter) forget(id track.DeviceID) {
+	delete(l.newest, id)
+	if l.only.Gone != nil {
+		l.only.Gone(id)
+	}
 }
 
 // fix writes one fix. The present is told again after a broken line: then only what is
 // newer than what was written is news.
 func (l *lineWriter) fix(f *client.Fix, again bool) {
 	known, ok := l.newest[f.Device]
-	if again && ok && !f.Time.After(known) {
+	news := f.Time.After(known.time)
+	if known.gen = l.gen; news {
+		known.time = f.Time
+	}
+	l.newest[f.Device] = known
+	if again && ok && !news {
 		return
 	}
-	if f.Time.After(known) {
-		l.newest[f.Device] = f.Time
-	}
-	if l.only == nil || l.only(f) {
+	if l.only.Wants == nil || l.only.Wants(f) {
 		const head = `{"type":"fix"`
 		l.line = append(f.AppendJSON(append(l.line[:0], head...)), '\n')
 		l.line[len(head)] = ',' // in the place of the brace

@@ -1,6 +1,7 @@
 package tell
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -67,7 +69,7 @@ func written(t *testing.T, d time.Duration, feed *script, only func(*client.Fix)
 		feed.closed = make(chan struct{}) // of this bubble
 		ctx, cancel := context.WithTimeout(t.Context(), d)
 		defer cancel()
-		if err := JSONL(ctx, &out, feed, fleet.New(fleet.Config{}), only); err != nil {
+		if err := JSONL(ctx, &out, feed, fleet.New(fleet.Config{}), Only{Wants: only}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -217,7 +219,7 @@ func TestLinesEndWithTheirReaderOrTheWatch(t *testing.T) {
 			if tt.write != nil {
 				w = brokenPipe{tt.write}
 			}
-			if err := JSONL(t.Context(), w, feed, fleet.New(fleet.Config{}), nil); !errors.Is(err, tt.want) {
+			if err := JSONL(t.Context(), w, feed, fleet.New(fleet.Config{}), Only{}); !errors.Is(err, tt.want) {
 				t.Errorf("%s: %v", name, err)
 			}
 			select {
@@ -234,5 +236,34 @@ func TestTypesAreWords(t *testing.T) {
 		if got := typeOf(k); got == "" || strings.ContainsAny(got, " -") {
 			t.Errorf("%v is called %q", k, got)
 		}
+	}
+}
+
+// What is kept of devices is of those that are there, however long it goes on.
+func TestLinesForgetWhoIsGone(t *testing.T) {
+	gone := map[track.DeviceID]int{}
+	l := &lineWriter{
+		w: bufio.NewWriter(io.Discard), store: fleet.New(fleet.Config{}), newest: map[track.DeviceID]newest{}, written: map[uint64]goings{},
+		only: Only{Gone: func(id track.DeviceID) { gone[id]++ }},
+	}
+	for _, e := range []client.Event{
+		{Kind: client.Snapshot, First: true, Fixes: []client.Fix{at(1, 0), at(2, 0), at(3, 0)}},
+		{Kind: client.Fixes, Fixes: []client.Fix{at(4, 1)}, Left: []track.DeviceID{1}},
+		{Kind: client.Disconnected, Err: errors.New("reset by peer")},
+		{Kind: client.Snapshot, First: true, More: true, Fixes: []client.Fix{at(2, 0)}}, // breaks off
+		{Kind: client.Snapshot, First: true, More: true, Fixes: []client.Fix{at(2, 0)}},
+		{Kind: client.Fixes, Fixes: []client.Fix{at(5, 2)}},
+		{Kind: client.Snapshot, Fixes: []client.Fix{at(6, 2)}},
+		{Kind: client.Resync, Fixes: []client.Fix{at(6, 3)}}, // of what changed
+	} {
+		if err := l.take(&e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := slices.Sorted(maps.Keys(l.newest)); !slices.Equal(got, []track.DeviceID{2, 5, 6}) {
+		t.Errorf("%v are remembered", got)
+	}
+	if want := (map[track.DeviceID]int{1: 1, 3: 1, 4: 1}); !maps.Equal(gone, want) {
+		t.Errorf("%v are gone, want %v", gone, want)
 	}
 }

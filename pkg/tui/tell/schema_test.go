@@ -154,7 +154,7 @@ func TestTheSchemaIsThatOfTheLines(t *testing.T) {
 		Has: track.HasPos | track.HasAlt | track.HasVel | track.HasAcc | track.HasBat,
 	}
 	var out bytes.Buffer
-	l := &lineWriter{w: bufio.NewWriter(&out), newest: map[track.DeviceID]time.Time{}, written: map[uint64]goings{}}
+	l := &lineWriter{w: bufio.NewWriter(&out), newest: map[track.DeviceID]newest{}, written: map[uint64]goings{}}
 	l.fix(&full, false)
 	l.event(&fleet.Event{Kind: fleet.SOS, N: 1, Device: 1, Name: "a", Text: "b", Muted: true})
 	if err := l.flush(); err != nil {
