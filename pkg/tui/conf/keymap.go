@@ -16,7 +16,6 @@ type Action struct {
 	Name    string   // for the file of settings and the palette
 	Help    string   // a row of the help; an action without it is told by the next one that has it
 	Hint    string   // one word for the line at the bottom, if it belongs there
-	Group   string   // heading of the help
 	Rank    int      // the higher the sooner the hint makes room
 	Default []string // keys, as the terminal names them
 }
@@ -190,7 +189,6 @@ type Row struct {
 	Label   string // the keys: "hjkl ←↓↑→", "+/-", "ctrl+l"
 	Help    string
 	Hint    string
-	Group   string
 	Rank    int
 	Actions []string
 }
@@ -208,7 +206,7 @@ func (k *Keymap) Rows() []Row {
 			}
 		}
 		if len(names) > 0 {
-			rows = append(rows, Row{k.label(names), a.Help, a.Hint, a.Group, a.Rank, names})
+			rows = append(rows, Row{k.label(names), a.Help, a.Hint, a.Rank, names})
 		}
 	}
 	return rows

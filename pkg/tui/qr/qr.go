@@ -65,9 +65,6 @@ func (c *Code) Dark(x, y int) bool {
 	return x >= 0 && y >= 0 && x < c.n && y < c.n && c.dark[y*c.n+x]
 }
 
-// Modules is the length of a side without the quiet zone.
-func (c *Code) Modules() int { return c.n }
-
 // Style is how a code is drawn in a terminal.
 type Style uint8
 

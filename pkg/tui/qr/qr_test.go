@@ -423,8 +423,8 @@ func FuzzEncode(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if c.Modules() != 17+4*c.Version {
-			t.Fatalf("version %d has %d modules", c.Version, c.Modules())
+		if c.n != 17+4*c.Version {
+			t.Fatalf("version %d has %d modules", c.Version, c.n)
 		}
 		if err := c.Terminal(io.Discard, Half, TrueColor, Quiet); err != nil {
 			t.Fatal(err)

@@ -94,7 +94,7 @@ func (l *Line) write() {
 	for b := l.next(); b != nil; b = l.next() {
 		start := time.Now()
 		l.hand(b)
-		l.pace.Wrote(len(b), time.Since(start))
+		l.pace.Wrote(time.Since(start))
 	}
 }
 

@@ -32,8 +32,8 @@ func (p *Pace) SetFPS(fps int) {
 	}
 }
 
-// Wrote says how long the terminal took for n bytes.
-func (p *Pace) Wrote(_ int, took time.Duration) { smooth(&p.write, took) }
+// Wrote says how long the terminal took for a frame.
+func (p *Pace) Wrote(took time.Duration) { smooth(&p.write, took) }
 
 // Answered says how long after a frame was handed over the terminal answered the
 // question at its end. The fastest answer is taken for the way there and back, and

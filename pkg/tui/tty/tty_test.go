@@ -15,7 +15,7 @@ func TestPaceSlowsFramesDown(t *testing.T) {
 		t.Errorf("at rest: %v, %v, %q", m.Interval(true), m.Interval(false), m.Note())
 	}
 	for range 50 {
-		m.Wrote(1, 200*time.Millisecond)
+		m.Wrote(200 * time.Millisecond)
 	}
 	if got := m.Interval(true).Round(time.Millisecond); got != 600*time.Millisecond {
 		t.Errorf("a terminal that takes 200 ms: %v, want 600ms", got)
@@ -24,13 +24,13 @@ func TestPaceSlowsFramesDown(t *testing.T) {
 		t.Errorf("complaint %q", got)
 	}
 	for range 50 {
-		m.Wrote(1, time.Hour)
+		m.Wrote(time.Hour)
 	}
 	if got := m.Interval(true); got != slowest {
 		t.Errorf("a terminal that hangs: %v, want %v", got, slowest)
 	}
 	for range 13 {
-		m.Wrote(1, 0)
+		m.Wrote(0)
 	}
 	if m.Interval(true) > 2*fastest {
 		t.Errorf("after 13 quick frames still %v", m.Interval(true))
@@ -40,9 +40,9 @@ func TestPaceSlowsFramesDown(t *testing.T) {
 // One write that hangs for an hour is forgotten in a few frames.
 func TestPaceForgetsAHang(t *testing.T) {
 	m := &Pace{}
-	m.Wrote(1, time.Hour)
+	m.Wrote(time.Hour)
 	for range 8 {
-		m.Wrote(1, time.Millisecond)
+		m.Wrote(time.Millisecond)
 	}
 	if got := m.Interval(true); got > 2*fastest {
 		t.Errorf("%v", got)
