@@ -25,6 +25,7 @@ type Keymap struct {
 	actions []Action
 	keys    map[string][]string // by action
 	action  map[string]string   // by key
+	rows    []Row               // a line of hints is made of them in every frame
 }
 
 // quit is the action that has to have a key: nobody should be caught.
@@ -69,6 +70,7 @@ func (c *Config) keymap(actions []Action) (*Keymap, []*Mistake) {
 	if keys, is := k.keys[quit]; is && len(keys) == 0 {
 		wrong = append(wrong, c.from.mistake("no key quits: bind "+quoted(quit)+" to one", "keys", quit))
 	}
+	k.rows = k.tell()
 	return k, wrong
 }
 
@@ -194,9 +196,10 @@ type Row struct {
 }
 
 // Rows are the lines of the help, in the order of the actions. Actions without keys
-// are not in them.
-func (k *Keymap) Rows() []Row {
-	var rows []Row
+// are not in them. They belong to the Keymap.
+func (k *Keymap) Rows() []Row { return slices.Clip(k.rows) }
+
+func (k *Keymap) tell() (rows []Row) {
 	for told := range k.told() {
 		a := told[len(told)-1]
 		var names []string
