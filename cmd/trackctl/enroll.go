@@ -213,7 +213,27 @@ func (a *app) writePicture(path string, b []byte) error {
 		_, err := a.out.Write(b)
 		return err
 	}
-	return os.WriteFile(path, b, 0o600)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	return errors.Join(writeSecret(f, b), f.Close())
+}
+
+// writeSecret takes a plain file from all but its owner before it writes: it may have been
+// there already, and somebody's to read.
+func writeSecret(f *os.File, b []byte) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+		if err := f.Chmod(0o600); err != nil {
+			return err
+		}
+	}
+	_, err = f.Write(b)
+	return err
 }
 
 // printCode is for those who asked for the code where there is no terminal.
