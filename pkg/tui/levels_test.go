@@ -342,6 +342,19 @@ func TestTheLatestEventIsOfNobodyWhoIsMuted(t *testing.T) {
 	r.shows("van-0001 reports sos", "e events 1")
 }
 
+// Steps through time look at those who are meant, and at nobody where that is everybody.
+func TestThoseWhoAreMeantComeFirstInThePast(t *testing.T) {
+	r := newRig(t, 120, 40, "plain").load(vans(30)...)
+	r.player = past.New(history{}, r.live, r.clock.Now)
+	if r.hit("["); len(r.first) != 0 {
+		t.Errorf("%d of all come first", len(r.first))
+	}
+	r.hit(".").hit("/").types("van-0007").prompts("enter").hit("[")
+	if !slices.Equal(r.first, []track.DeviceID{1007}) {
+		t.Errorf("%v come first", r.first)
+	}
+}
+
 // What was said goes away by the clock of the wall, in a pause and in the past too.
 func TestWhatWasSaidGoesAway(t *testing.T) {
 	r := newRig(t, 120, 40, "plain").load(vans(5)...)

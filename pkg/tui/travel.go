@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"tracker/pkg/track"
 	"tracker/pkg/tui/canvas"
 	"tracker/pkg/tui/fleet"
 	"tracker/pkg/tui/look"
@@ -52,17 +53,27 @@ func (s *screen) stepTime(steps int) {
 	s.player.Step(time.Duration(steps) * s.conf.Time.Step)
 }
 
-// wantFirst has the history of those loaded first that are meant.
+// wantFirst has the history of those loaded first that are meant. Where all are, nobody
+// comes first, and a key that is held down looks at none of them.
 func (s *screen) wantFirst() {
 	s.first = s.first[:0]
-	for i, m := range s.frame.Marks {
-		if m.Matches() {
-			if fix, _, ok := s.store.Info(int32(i)); ok {
-				s.first = append(s.first, fix.Device)
-			}
-		}
+	if s.flt != nil {
+		s.first = s.meant(s.first)
 	}
 	s.player.First(s.first)
+}
+
+// meant appends those whom the filter means.
+func (s *screen) meant(ids []track.DeviceID) []track.DeviceID {
+	for i, m := range s.frame.Marks {
+		if !m.Matches() {
+			continue
+		}
+		if fix, _, ok := s.store.Info(int32(i)); ok {
+			ids = append(ids, fix.Device)
+		}
+	}
+	return ids
 }
 
 // goLive goes back to the present, as it is now.
