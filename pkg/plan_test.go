@@ -74,7 +74,7 @@ var rooms = map[string]string{
 	"tui/conf":    "filter tui/canvas tui/look",
 	"tui/tty":     "tui/canvas tui/look",
 	"tui/tell":    "client filter track geo tui/canvas tui/world tui/words tui/fleet",
-	"tui/page":    "client track geo tui/canvas tui/look tui/world tui/words tui/chart tui/fleet tui/tty tui/qr",
+	"tui/page":    "client track tui/canvas tui/look tui/world tui/words tui/chart tui/fleet tui/tty tui/qr",
 	"tui/tuitest": "client track geo tui/canvas tui/world",
 }
 
@@ -94,11 +94,11 @@ var doors = map[string]string{
 	"google.golang.org/grpc":                  "load/peers", // what ours is measured beside
 	"github.com/skip2/go-qrcode":              "tui/qr",
 	"charm.land/bubbletea/v2":                 "tui/tty",
-	"github.com/charmbracelet/x/ansi":         "tui/canvas tui/tty tui/tuitest",
-	"github.com/charmbracelet/x/term":         "tui/tty tui/tell tui/tuitest",
+	"github.com/charmbracelet/x/ansi":         "tui/canvas tui/tuitest",
+	"github.com/charmbracelet/x/term":         "tui/tty tui/tuitest",
 	"github.com/charmbracelet/x/vt":           "tui/tuitest", // a terminal for tests
 	"github.com/creack/pty":                   "tui/tuitest",
-	"github.com/charmbracelet/colorprofile":   "tui/tty tui/tell",
+	"github.com/charmbracelet/colorprofile":   "tui/tty",
 	"github.com/pelletier/go-toml/v2":         "tui/conf",
 	"github.com/spf13/cobra":                  "cmd",
 	"github.com/spf13/pflag":                  "cmd",
