@@ -276,8 +276,8 @@ func (s *screen) rowOf(point int32) int {
 func (s *screen) showMembers(crowd []int32) {
 	s.members = make([]track.DeviceID, 0, len(crowd))
 	for _, i := range crowd {
-		if fix, _, ok := s.store.Info(i); ok {
-			s.members = append(s.members, fix.Device)
+		if id, ok := s.frame.Device(i); ok {
+			s.members = append(s.members, id)
 		}
 	}
 	s.list.top = 0
@@ -378,8 +378,8 @@ func (s *screen) askPlace() {
 
 // choose selects the device of a point.
 func (s *screen) choose(point int32) {
-	if fix, _, ok := s.store.Info(point); ok {
-		s.sel, s.selIndex = fix.Device, point
+	if id, ok := s.frame.Device(point); ok {
+		s.sel, s.selIndex = id, point
 	}
 }
 

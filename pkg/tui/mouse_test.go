@@ -289,3 +289,18 @@ func TestADragGoesOnBesideTheMap(t *testing.T) {
 		t.Error("a drag went on after the help")
 	}
 }
+
+// Between a picture and a click on it devices come and go, and take the places of others.
+func TestAClickIsOnWhatThePictureShows(t *testing.T) {
+	r := newRig(t, 120, 40, "plain").load(vans(3)...)
+	x, y := r.find("van-0001")
+	r.live.Left([]track.DeviceID{1001})
+	r.live.Apply([]client.Fix{fixOf(2000, "another", r.clock.At, -30, -60)})
+	r.click(x, y)
+	if r.sel == 2000 {
+		t.Error("a click on one that left selects one that is elsewhere")
+	}
+	if x, y = r.find("another"); r.click(x, y).sel != 2000 {
+		t.Errorf("the next picture has it, and %d is selected", r.sel)
+	}
+}

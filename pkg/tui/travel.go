@@ -69,8 +69,8 @@ func (s *screen) meant(ids []track.DeviceID) []track.DeviceID {
 		if !m.Matches() {
 			continue
 		}
-		if fix, _, ok := s.store.Info(int32(i)); ok {
-			ids = append(ids, fix.Device)
+		if id, ok := s.frame.Device(int32(i)); ok {
+			ids = append(ids, id)
 		}
 	}
 	return ids

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"tracker/pkg/filter"
+	"tracker/pkg/track"
 )
 
 // Frame is the store at one moment, for everybody who draws it. It belongs to the
@@ -79,6 +80,18 @@ func (f *Frame) refresh(s *Store, flt matcher) {
 	f.copy(s)
 	f.restate(s.rules.ages, back)
 	f.rematch(s, flt)
+}
+
+// Device is the one that a point of the frame is of, not ok if it has left since: its slot
+// may be another's by now.
+func (f *Frame) Device(i int32) (id track.DeviceID, ok bool) {
+	s := f.of
+	if s == nil || i < 0 || int(i) >= len(f.Points) || !f.Points[i].Alive() {
+		return 0, false
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.devices.at(i).id, s.points[i].Tenant == f.Points[i].Tenant
 }
 
 // settle makes what was new in the frame before old.

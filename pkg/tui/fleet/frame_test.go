@@ -235,3 +235,33 @@ func BenchmarkRefresh(b *testing.B) {
 		})
 	}
 }
+
+// What a frame shows at an index is told of that device, whoever has the slot by now.
+func TestAFrameKnowsWhoLeftSince(t *testing.T) {
+	s, _ := clockedStore()
+	var f Frame
+	if _, ok := f.Device(0); ok {
+		t.Error("a frame of nothing has a device")
+	}
+	for round := range track.DeviceID(8) {
+		old, other := 100+round, 200+round
+		s.Apply([]client.Fix{fixOf(old, "old", epoch, 1, 1), fixOf(1, "stays", epoch.Add(time.Duration(round)*time.Second), 2, 2)})
+		f.Refresh(s, nil)
+		i, stays := s.Find(old), s.Find(1)
+		if id, ok := f.Device(i); !ok || id != old {
+			t.Errorf("round %d: %d %v, want %d", round, id, ok, old)
+		}
+		s.Left([]track.DeviceID{old})
+		if id, ok := f.Device(i); ok {
+			t.Errorf("round %d: %d has left", round, id)
+		}
+		s.Apply([]client.Fix{fixOf(other, "other", epoch, 3, 3), fixOf(1, "stays", epoch.Add(time.Hour), 2, 3)})
+		if id, ok := f.Device(i); ok || s.Find(other) != i {
+			t.Errorf("round %d: %d came since", round, id)
+		}
+		if id, ok := f.Device(stays); !ok || id != 1 {
+			t.Errorf("round %d: %d %v, want the one that stays", round, id, ok)
+		}
+		s.Left([]track.DeviceID{other})
+	}
+}

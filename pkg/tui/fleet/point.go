@@ -23,6 +23,7 @@ type Point struct {
 	Has    track.Has
 	Bat    uint8 // percent, with track.HasBat
 	Flags  Flags
+	Tenant uint16 // another one for every device that has the slot
 }
 
 // Flags of a Point.

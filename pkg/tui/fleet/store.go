@@ -301,7 +301,7 @@ func (s *Store) remove(i int32) {
 	d := s.devices.at(i)
 	delete(s.index, d.id)
 	s.crumbs.clear(&d.trail)
-	*d, s.points[i], s.told[i] = device{}, Point{}, 0
+	*d, s.points[i], s.told[i] = device{}, Point{Tenant: s.points[i].Tenant + 1}, 0
 	s.touch(i)
 	s.free = append(s.free, i)
 	s.named++
