@@ -42,7 +42,7 @@ func (h *sheet) close() {
 	*h = sheet{}
 }
 
-// due tells whether the sheet would look different.
+// sheetDue tells whether the sheet would look different.
 func (s *screen) sheetDue() bool {
 	if s.sheet.job == nil {
 		return false

@@ -159,11 +159,12 @@ func (c *Chart) crowded(b *block, i int) bool {
 	return b.count >= many || b.count >= need && hidden
 }
 
-// place writes ●824, or ●12✕ where nothing but a sign can say that one is lost, into the block, near the middle of its devices. All whole blocks
-// begin at dots that are even or odd alike, and no badge takes a cell that its block
-// shares with another: so badges move together, never meet, and hide no neighbour. There
-// may be no room, at the edge of the view or beside somebody who has to be seen: then the
-// devices of the block are drawn one by one.
+// place writes ●824, or ●12✕ where nothing but a sign can say that one is lost, into the
+// block, near the middle of its devices. All whole blocks begin at dots that are even or
+// odd alike, and no badge takes a cell that its block shares with another: so badges move
+// together, never meet, and hide no neighbour. There may be no room, at the edge of the
+// view or beside somebody who has to be seen: then the devices of the block are drawn one
+// by one.
 func (c *Chart) place(b *block, i int) {
 	var buf [12]byte
 	digits, worst := shortCount(buf[:0], b.count), c.worst(b)

@@ -78,7 +78,7 @@ type storm struct {
 	line       uint64            // the one line for all; 0 as long as they are few
 }
 
-// goes on tells whether an event at a moment belongs to it.
+// goesOn tells whether an event at a moment belongs to it.
 func (w *storm) goesOn(at time.Time) bool {
 	from := w.from
 	if w.line != 0 {
