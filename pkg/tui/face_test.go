@@ -53,6 +53,21 @@ func TestAPastedMegabyteIsBounded(t *testing.T) {
 	r.shows("that is all that fits").hides("\x1b")
 }
 
+// A terminal that does not bracket what is pasted sends it key by key: what does not fit any
+// more must not have the filter read again each time, or nobody gets at the keys behind it.
+func TestKeysBeyondWhatFitsCostNothing(t *testing.T) {
+	r := newRig(t, 80, 24, "plain").load(vans(5)...).press("/")
+	r.types(strings.Repeat("van ", mostTyped/4)).types("x").shows("that is all that fits")
+	flt := r.flt
+	if r.types("more"); r.flt != flt || flt == nil {
+		t.Error("the filter was read again for keys that change nothing")
+	}
+	r.shows("that is all that fits").prompts("backspace").hides("that is all that fits")
+	if r.flt == flt {
+		t.Error("the filter was not read again when it changed")
+	}
+}
+
 func TestEventsAreListedSeenAndMuted(t *testing.T) {
 	r := newRig(t, 120, 40, "plain").load(vans(5)...)
 	r.clock.Advance(time.Minute)

@@ -38,9 +38,11 @@ func (s *screen) typeKey(e tty.Event) {
 		p.complete(-1, s.offers())
 		s.typed()
 	default:
-		if p.edit(e.Key, textOf(e)) {
-			s.typed()
+		before, was := p.string(), p.full
+		if !p.edit(e.Key, textOf(e)) || p.full && was && p.string() == before {
+			return // a megabyte that comes key by key: beyond what fits there is nothing to look at
 		}
+		s.typed()
 	}
 }
 
