@@ -203,8 +203,10 @@ func (s *screen) drawEvent(r rect, e *fleet.Event, picked bool) {
 	switch {
 	case e.Acked:
 		note = "seen "
-	case styleOf(e.Kind) == look.Alert:
+	case e.Kind.Alerts() && e.Device != 0:
 		note = s.keyFor("ack") + " seen · " + s.keyFor("mute") + " mute "
+	case e.Kind.Alerts():
+		note = s.keyFor("ack") + " seen "
 	}
 	s.c.Text(at, r.y, canvas.Truncate(line, r.x+r.w-at-canvas.Width(note)-1), text, look.OnTop)
 	if note != "" && at+8 < r.x+r.w-canvas.Width(note) {

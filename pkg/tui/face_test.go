@@ -88,6 +88,18 @@ func TestEventsAreListedSeenAndMuted(t *testing.T) {
 	r.press("e").hides("Events")
 }
 
+// What the keys are of no use for is not offered them: a link cannot be muted, and many
+// devices in one line neither.
+func TestEventsOfferTheKeysThatDoSomething(t *testing.T) {
+	r := newRig(t, 120, 40, "plain").load(vans(5)...)
+	r.store.Events().Add(fleet.Event{At: r.clock.At, Kind: fleet.Refused})
+	r.press("1").shows("denied").hides("a seen", "M mute")
+	for i := range 30 {
+		r.store.Events().Add(fleet.Event{At: r.clock.At, Kind: fleet.SOS, Device: track.DeviceID(1001 + i)})
+	}
+	r.press("1").shows("30 reports of sos", "a seen").hides("M mute")
+}
+
 func TestTheMaskHidesNamesAndPlaces(t *testing.T) {
 	r := newRig(t, 120, 40, "plain").load(fixOf(7, "secret-van", epoch, 48.13743, 11.57549)).press("n")
 	r.shows("secret-van", "48.13743")
