@@ -13,14 +13,23 @@ import (
 	"tracker/pkg/tui/look"
 )
 
-// setFilter changes who is meant. @NAME stands for a filter that has a name.
+// errRegistry says of a filter that the map does not know what it is about.
+var errRegistry = errors.New("status and alarm are not on the map; device list --filter knows them")
+
+// parseFilter reads a filter of devices on the map. @NAME stands for one that has a name.
+func parseFilter(text string, named map[string]string) (*filter.Filter, error) {
+	flt, err := conf.ParseFilter(text, named)
+	if err == nil && flt.Uses()&filter.Registry != 0 {
+		return nil, errRegistry
+	}
+	return flt, err
+}
+
+// setFilter changes who is meant.
 func (s *screen) setFilter(text string) error {
-	flt, err := conf.ParseFilter(text, s.named)
+	flt, err := parseFilter(text, s.named)
 	if err != nil {
 		return err
-	}
-	if flt.Uses()&filter.Registry != 0 {
-		return errors.New("status and alarm are not on the map; :device list --filter knows them")
 	}
 	if s.flt, s.wanted = flt, text; strings.TrimSpace(text) == "" {
 		s.flt = nil

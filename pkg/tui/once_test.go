@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"tracker/pkg/client"
 	"tracker/pkg/tui/canvas"
+	"tracker/pkg/tui/conf"
 	"tracker/pkg/tui/fleet"
 	"tracker/pkg/tui/tuitest"
 )
@@ -203,6 +205,34 @@ func TestPlainTellsInSentences(t *testing.T) {
 			if r > 0x24f || r < ' ' {
 				t.Errorf("%q is not a word: %s", r, l)
 			}
+		}
+	}
+}
+
+// Who asks in words uses the filters that have a name as on the map.
+func TestPlainKnowsTheNamesOfFilters(t *testing.T) {
+	set := conf.Defaults()
+	set.Filters = map[string]string{"first": "name:van-0001"}
+	w := &lineClock{}
+	synctest.Test(t, func(t *testing.T) {
+		in, typed := io.Pipe()
+		o := Options{Feed: feedOf(vans(4)...), Conf: set, In: in}
+		ended := make(chan error, 1)
+		go func() { ended <- Plain(t.Context(), w, o) }()
+		for _, line := range []string{"who @first", "filter !@first", "who @frist", "who status:active", "quit"} {
+			synctest.Wait()
+			time.Sleep(time.Second)
+			_, _ = io.WriteString(typed, line+"\n")
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		_ = typed.Close()
+	})
+	all := strings.Join(w.lines, "\n")
+	for _, want := range []string{"1 device.", "News of 3 of 4 devices", "did you mean @first?", "status and alarm are not on the map"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("nothing says %q in\n%s", want, all)
 		}
 	}
 }

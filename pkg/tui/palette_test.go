@@ -123,7 +123,7 @@ func TestWhatThePaletteRefusesItRefusesInASentence(t *testing.T) {
 		"device lst":           `device has no "lst"; did you mean list?`,
 		"device 'list":         "there is no second '",
 		"zoom-in twice":        "zoom-in stands alone",
-		"filter status:active": "status and alarm are not on the map; :device list --filter knows them",
+		"filter status:active": "status and alarm are not on the map; device list --filter knows them",
 		"save depot":           "there is no filter to save; / makes one",
 	} {
 		r.press(":").types(text).prompts("enter").shows(want)

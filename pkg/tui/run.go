@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"tracker/pkg/filter"
 	"tracker/pkg/tui/fleet"
 	"tracker/pkg/tui/past"
 	"tracker/pkg/tui/tell"
@@ -114,7 +115,10 @@ func Plain(ctx context.Context, w io.Writer, o Options) error {
 		}
 		ended <- err
 	}()
-	err := tell.Plain(ctx, o.In, w, store, tell.Options{Complete: complete, Filter: o.Filter})
+	err := tell.Plain(ctx, o.In, w, store, tell.Options{
+		Complete: complete, Filter: o.Filter,
+		Parse: func(text string) (*filter.Filter, error) { return parseFilter(text, o.settings().Filters) },
+	})
 	cancel()
 	return errors.Join(<-ended, err)
 }

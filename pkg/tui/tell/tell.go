@@ -31,7 +31,11 @@ type Options struct {
 	Complete <-chan struct{}
 
 	Filter *filter.Filter // whom the news is of; nil is everybody. Calls for help are always told.
-	Mask   *fleet.Mask    // nil tells names and places as they are
+
+	// Parse reads a filter that somebody types; nil is filter.Parse.
+	Parse func(text string) (*filter.Filter, error)
+
+	Mask *fleet.Mask // nil tells names and places as they are
 }
 
 const (
@@ -94,7 +98,8 @@ func hungUp(err error) error {
 // teller writes what there is to say, when it is due.
 type teller struct {
 	narrator
-	w io.Writer
+	w     io.Writer
+	parse func(text string) (*filter.Filter, error)
 
 	quiet  time.Time // until then the last line is being read
 	second time.Time // since when alerts are counted
@@ -104,7 +109,11 @@ type teller struct {
 }
 
 func newTeller(w io.Writer, s *fleet.Store, o *Options) *teller {
-	return &teller{w: w, narrator: narrator{store: s, filter: o.Filter, mask: o.Mask, alarmed: alarmTimes{}}}
+	t := &teller{w: w, parse: o.Parse, narrator: narrator{store: s, filter: o.Filter, mask: o.Mask, alarmed: alarmTimes{}}}
+	if t.parse == nil {
+		t.parse = filter.Parse
+	}
+	return t
 }
 
 // look tells what is due.

@@ -240,7 +240,7 @@ func (t *teller) placeOf(arg string) (at geo.Point, self int32, sorry string) {
 
 // who names who there is: those that want to be seen first.
 func (t *teller) who(arg string) ([]string, error) {
-	flt, sorry := parseFilter(arg)
+	flt, sorry := t.parseFilter(arg)
 	if sorry != "" {
 		return []string{sorry}, nil
 	}
@@ -274,11 +274,11 @@ func (t *teller) who(arg string) ([]string, error) {
 	return lines, nil
 }
 
-func parseFilter(arg string) (f *filter.Filter, sorry string) {
+func (t *teller) parseFilter(arg string) (f *filter.Filter, sorry string) {
 	if arg == "" {
 		return nil, ""
 	}
-	f, err := filter.Parse(arg)
+	f, err := t.parse(arg)
 	if err == nil {
 		return f, ""
 	}
@@ -334,7 +334,7 @@ func (t *teller) stop(string) ([]string, error) {
 }
 
 func (t *teller) filterNews(arg string) ([]string, error) {
-	flt, sorry := parseFilter(arg)
+	flt, sorry := t.parseFilter(arg)
 	if sorry != "" {
 		return []string{sorry}, nil
 	}
