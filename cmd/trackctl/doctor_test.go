@@ -17,7 +17,7 @@ func TestDoctorTellsAFileWhatWasFoundOut(t *testing.T) {
 	if err := cmd.ExecuteContext(context.Background()); err != nil || errs.Len() > 0 {
 		t.Fatalf("%v, %q", err, errs.String())
 	}
-	if got := out.String(); !strings.Contains(got, "terminal    none") || !strings.Contains(got, "trackctl map --once") || strings.Contains(got, "\x1b") {
+	if got := out.String(); !strings.Contains(got, "terminal    none") || !strings.Contains(got, "trackctl map --plain") || strings.Contains(got, "\x1b") {
 		t.Errorf("%q", got)
 	}
 }

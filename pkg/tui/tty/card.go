@@ -397,8 +397,9 @@ func (k *card) drawAdvice() {
 func (k *card) advice() []string {
 	if !k.terminal {
 		return []string{
-			"There is no terminal here: trackctl map tells of the fleet in sentences.",
-			"trackctl map --once prints one picture, of 80x24 or COLUMNS and LINES.",
+			"There is no terminal here: trackctl map prints one picture, as with --once,\n" +
+				"    of 80x24 or COLUMNS and LINES.",
+			"trackctl map --plain tells of the fleet in sentences.",
 		}
 	}
 	if k.profile == look.NoStyle {
