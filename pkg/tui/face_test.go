@@ -145,6 +145,25 @@ func TestPicturesAndPlacesGoIntoFiles(t *testing.T) {
 	}
 }
 
+// While a device is selected a file of places is its trail, as far as the format has
+// trails, and the map says so. A name from ~/ on is in the home directory.
+func TestASelectedDeviceIsSavedAsItsTrail(t *testing.T) {
+	r := newRig(t, 120, 40, "plain").load(vans(9)...).press("n")
+	home := t.TempDir()
+	r.getenv = func(name string) string { return map[string]string{"HOME": home}[name] }
+	for name, has := range map[string]struct{ said, text string }{
+		"trail.gpx": {"saved ~/trail.gpx, the trail of van-0001", "<trk>"},
+		"all.csv":   {"saved ~/all.csv", "van-0008"},
+		"all.jsonl": {"saved ~/all.jsonl", "van-0008"},
+	} {
+		r.press("x").prompts("ctrl+u").types("~/" + name).prompts("enter").shows(has.said)
+		if b, err := os.ReadFile(filepath.Join(home, name)); err != nil || !strings.Contains(string(b), has.text) {
+			t.Errorf("%s: %v\n%s", name, err, b)
+		}
+	}
+	r.press("esc", "x").prompts("ctrl+u").types("~/all.gpx").prompts("enter").shows("saved ~/all.gpx").hides("the trail of")
+}
+
 func TestThePaletteDoesWhatItIsTold(t *testing.T) {
 	r := newRig(t, 120, 40, "plain").load(vans(40)...)
 	r.press(":").types("follow van-0007").prompts("enter").shows("van-0007 · following")

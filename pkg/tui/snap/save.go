@@ -45,6 +45,11 @@ func Asked(text string) (name string, overwrite bool) {
 	return strings.TrimSpace(name), overwrite
 }
 
+// Format is what the name of a file asks for, by how it ends: svg for map.svg.
+func Format(name string) string {
+	return strings.ToLower(strings.TrimPrefix(filepath.Ext(name), "."))
+}
+
 // Save writes the file that name asks for by how it ends: in one of Pictures, Places
 // or Trails. A file that is there already stays as it is, unless overwrite is set; then
 // it is replaced at once or not at all. Only its owner can read what is written.
@@ -52,7 +57,7 @@ func (s *Shot) Save(name string, overwrite bool) error {
 	if name == "" {
 		return errors.New("a file needs a name")
 	}
-	write, err := s.writer(strings.ToLower(strings.TrimPrefix(filepath.Ext(name), ".")))
+	write, err := s.writer(Format(name))
 	if err != nil {
 		return fmt.Errorf("save %q: %w", name, err)
 	}
