@@ -65,7 +65,7 @@ func (m *Mistake) Error() string {
 func Open(file string) (*Overlay, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, fmt.Errorf("read overlay: %w", err)
+		return nil, err // which names the file
 	}
 	defer f.Close()
 	return Read(file, f)
@@ -76,7 +76,7 @@ func Open(file string) (*Overlay, error) {
 func Read(name string, r io.Reader) (*Overlay, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxFile+1))
 	if err != nil {
-		return nil, fmt.Errorf("read overlay: %w", err)
+		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	if len(data) > maxFile {
 		return nil, &Mistake{File: name, Msg: fmt.Sprintf("the file is larger than %d MiB", maxFile>>20)}
