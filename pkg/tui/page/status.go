@@ -238,12 +238,17 @@ func choose(rows []row, room int) []row {
 // Columns of a row.
 const (
 	labelW = 16
+	shortW = 10 // of labels, where otherwise there is no room for rates
 	rateW  = 8
 )
 
 func (p *Status) drawRow(y int, r *row) {
-	p.c.Text(1, y, canvas.Truncate(r.label, labelW-1), look.Text, look.OnTop)
-	x := 1 + labelW
+	label := labelW
+	if p.w < 1+labelW+rateW {
+		label = shortW
+	}
+	p.c.Text(1, y, canvas.Truncate(r.label, label-1), look.Text, look.OnTop)
+	x := 1 + label
 	if r.rate == "" {
 		p.c.Text(x, y, canvas.Truncate(r.text, max(p.w-x-1, 0)), r.style, look.OnTop)
 		return

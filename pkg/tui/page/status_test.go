@@ -194,6 +194,18 @@ func TestStatusFitsAnySizeAndKeepsWhatMatters(t *testing.T) {
 	}
 }
 
+// The smallest terminal there is shows figures, and not only what they would be of.
+func TestStatusShowsFiguresInTwentyColumns(t *testing.T) {
+	rig, b, s, clock := rigStatus(t, 20, 5)
+	s.run(t, b, clock, 3)
+	rig.Compose()
+	for _, line := range strings.Split(rig.Frame, "\n")[1:4] {
+		if !strings.HasSuffix(line, "/s") || len([]rune(line)) > 20 {
+			t.Errorf("%q has no rate", line)
+		}
+	}
+}
+
 func TestRowsLeaveByRankAndFromTheEnd(t *testing.T) {
 	rows := []row{{label: "a", rank: rankExtra}, {label: "b"}, {label: "c", rank: rankUseful}, {label: "d", rank: rankExtra}, {label: "e"}}
 	for room, want := range []string{"", "b", "be", "bce", "abce", "abcde", "abcde"} {
