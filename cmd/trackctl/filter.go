@@ -13,13 +13,14 @@ import (
 	"tracker/pkg/filter"
 	"tracker/pkg/geo"
 	"tracker/pkg/track"
+	"tracker/pkg/tui/conf"
 )
 
 // filterFlags say which devices are meant, and when one counts as stale and lost.
 type filterFlags struct {
 	text        string
 	stale, lost time.Duration
-	parse       func(string) (*filter.Filter, error) // nil is filter.Parse
+	parse       func(string) (*filter.Filter, error) // nil is parseNamed
 }
 
 // flags adds all of them.
@@ -59,13 +60,26 @@ func (ff *filterFlags) filter() (*filter.Filter, error) {
 	}
 	parse := ff.parse
 	if parse == nil {
-		parse = filter.Parse
+		parse = parseNamed
 	}
 	f, err := parse(ff.text)
 	if err != nil {
 		return nil, hint(usagef("--filter: %w", err), "trackctl help filter shows what there is")
 	}
 	return f, nil
+}
+
+// parseNamed is conf.ParseFilter with the filters that the settings of the map name. They
+// are read only if one could be meant.
+func parseNamed(text string) (*filter.Filter, error) {
+	if !strings.Contains(text, "@") {
+		return filter.Parse(text)
+	}
+	set, _, err := loadSettings("")
+	if err != nil {
+		return nil, err
+	}
+	return conf.ParseFilter(text, set.Filters)
 }
 
 // filterOfFixes is a filter for what knows fixes, and not what the registry knows.

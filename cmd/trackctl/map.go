@@ -115,15 +115,25 @@ directory; --print-config writes one to begin with. Flags come before it.`,
 	return cmd
 }
 
-// settings are those of the file, if there is one.
-func (m *mapFlags) settings() (*conf.Config, *conf.Keymap, error) {
+// loadSettings reads a file of settings, the usual one if it is not named, or gives
+// everybody's if there is none.
+func loadSettings(file string) (*conf.Config, *conf.Keymap, error) {
 	dir, err := configDir()
 	if err != nil {
 		dir = "" // then there is no file in it
 	}
-	set, keys, err := conf.Load(conf.Where(m.config, os.Getenv, dir), tui.Actions())
+	set, keys, err := conf.Load(conf.Where(file, os.Getenv, dir), tui.Actions())
 	if err != nil {
 		return nil, nil, hint(usagef("%w", err), "docs/map-config.md tells what may be set")
+	}
+	return set, keys, nil
+}
+
+// settings are those of the file, and of the flags that come before it.
+func (m *mapFlags) settings() (*conf.Config, *conf.Keymap, error) {
+	set, keys, err := loadSettings(m.config)
+	if err != nil {
+		return nil, nil, err
 	}
 	for flag, with := range map[string]func(){
 		"stale": func() { set.Stale = m.stale }, "lost": func() { set.Lost = m.lost },
@@ -165,6 +175,8 @@ func (m *mapFlags) check() error {
 		return usagef("--format %q: want %s, or jsonl", m.format, strings.Join(snap.Pictures, ", "))
 	case m.opening != (tui.Opening{}) && (m.plain || m.format == eventLines):
 		return usagef("--goto, --zoom and --at are of the map, not of sentences")
+	case m.opening.Check(time.Now()) != nil:
+		return hint(usagef("--at: %w", m.opening.Check(time.Now())), "such as --at -10m, or --at 14:05")
 	case m.opening.Zoom < 0 || m.opening.Zoom > world.MaxZoom || math.IsNaN(m.opening.Zoom):
 		return usagef("--zoom %v: want 0 to %v", m.opening.Zoom, world.MaxZoom)
 	case m.size != "" && !m.once:

@@ -20,6 +20,7 @@ func TestMapIsRefusedBeforeItTakesTheTerminal(t *testing.T) {
 		{"wrong token", []string{"map", "--token", "wrong"}, exitDenied, "trackctl: "},
 		{"nobody there", []string{"map", "--server", "127.0.0.1:1"}, exitUnreachable, "cannot reach 127.0.0.1:1"},
 		{"no such zoom", []string{"map", "--zoom", "21"}, exitUsage, "--zoom 21: want 0 to 20"},
+		{"no such time", []string{"map", "--at", "tomorrow"}, exitUsage, "--at: \"tomorrow\" is no time"},
 		{"a place of sentences", []string{"map", "--plain", "--goto", "Paris"}, exitUsage, "--goto, --zoom and --at are of the map"},
 		{"no such device", []string{"map", "--device", "nobody"}, exitFailed, "nobody"},
 	} {

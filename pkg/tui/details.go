@@ -224,5 +224,8 @@ func (s *screen) summary() string {
 	if s.frame.Status.Devices == 0 {
 		return s.empty()
 	}
+	if s.lay.kind == listOnly {
+		return fmt.Sprintf("%s of %s devices meet the filter", words.Thousands(s.frame.Matched), words.Thousands(s.frame.Status.Devices))
+	}
 	return fmt.Sprintf("%s of %s devices in view, trails %s", words.Thousands(s.frame.Visible), words.Thousands(s.frame.Status.Devices), s.trails)
 }

@@ -17,6 +17,15 @@ type Opening struct {
 	At    string  // a moment of the past; empty: the present
 }
 
+// Check tells what is wrong with the moment. A place is known by whom the map knows.
+func (o Opening) Check(now time.Time) error {
+	if o.At == "" {
+		return nil
+	}
+	_, err := moment(o.At, now)
+	return err
+}
+
 // open goes where the map is to begin. It wants a frame in which the devices are.
 func (s *screen) open(o Opening) error {
 	var place, then error
